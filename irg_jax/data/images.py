@@ -1,0 +1,117 @@
+"""From encoded images to pixels at the sizes that the model sees."""
+
+import dataclasses
+import io
+import warnings
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from irg_jax.errors import UserError
+
+# Pillow warns above this many pixels and refuses above twice as many; here the first is refused already.
+MAX_DECODED_PIXELS = 128 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTransform:
+    """How images are resized: long edge ≤ ``max_size``, short edge ≥ ``min_size``, both multiples of ``stride``.
+
+    Where both bounds cannot hold, the long edge wins. Sizes in pixels.
+    """
+
+    max_size: int
+    min_size: int
+    stride: int
+    max_pixels: int = 14 * 14 * 9 * 1024
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the transform."""
+        scale = max(min(self.max_size / max(width, height), 1.0), self.min_size / min(width, height))
+        width, height = self._scaled(width, height, scale)
+        if width * height > self.max_pixels:
+            width, height = self._scaled(width, height, self.max_pixels / (width * height))
+        if max(width, height) > self.max_size:
+            width, height = self._scaled(width, height, self.max_size / max(width, height))
+        return width, height
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        """(rows, columns) of tokens of an image of this size, before the transform."""
+        width, height = self.size(width, height)
+        return height // self.stride, width // self.stride
+
+    def __call__(self, image: PIL.Image.Image) -> np.ndarray:
+        """Pixels after the transform, uint8 [height, width, 3]; bicubic."""
+        size = self.size(*image.size)
+        if size != image.size:
+            image = image.resize(size, PIL.Image.Resampling.BICUBIC)
+        return np.asarray(image)
+
+    def _scaled(self, width: int, height: int, scale: float) -> tuple[int, int]:
+        def multiple(length: int) -> int:
+            return max(self.stride, round(round(length * scale) / self.stride) * self.stride)
+
+        return multiple(width), multiple(height)
+
+
+def decode(content: bytes, key: str) -> PIL.Image.Image:
+    """The image in RGB: EXIF rotation applied, transparency on white, 16 bits a channel brought to 8.
+
+    Args:
+      content: encoded bytes.
+      key: names the record in errors.
+
+    Raises:
+      UserError: bytes that are no image, are cut off, or would decode to more than ``MAX_DECODED_PIXELS``.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            image = PIL.Image.open(io.BytesIO(content))
+            if image.width * image.height > MAX_DECODED_PIXELS:
+                raise UserError(f"record {key}: an image of {image.width} x {image.height} pixels is too large")
+            image.load()
+            return _to_rgb(PIL.ImageOps.exif_transpose(image))
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise UserError(f"record {key}: an image cannot be decoded ({error}); repair or remove the record") from error
+
+
+def encoded_size(content: bytes, key: str) -> tuple[int, int]:
+    """(width, height) from the header alone, EXIF rotation taken into account.
+
+    Raises:
+      UserError: bytes that are no image.
+    """
+    try:
+        image = PIL.Image.open(io.BytesIO(content))
+        quarter_turns = image.getexif().get(0x0112, 1) >= 5
+    except Exception as error:
+        raise UserError(f"record {key}: an image cannot be decoded ({error}); repair or remove the record") from error
+    return (image.height, image.width) if quarter_turns else image.size
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """uint8 [height, width, 3] as PNG bytes."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def patchify(pixels: np.ndarray, patch: int) -> np.ndarray:
+    """[rows·patch, columns·patch, C] to [rows·columns, patch·patch·C], in row, column, channel order."""
+    height, width, channels = pixels.shape
+    blocks = pixels.reshape(height // patch, patch, width // patch, patch, channels)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(-1, patch * patch * channels)
+
+
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = PIL.Image.fromarray((np.asarray(image, np.float32) / 257.0).round().clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = PIL.Image.alpha_composite(white, image)
+    return image.convert("RGB")

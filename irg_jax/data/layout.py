@@ -1,0 +1,289 @@
+"""From a conversation to token arrays: order, RoPE ids, visibility spans, labels (irg.md: BAGEL, arXiv 2505.14683).
+
+Every token has a *position*, its place in the packed row, and as a key a *span* ``[start, end)`` of the query positions
+that may see it. That pair is the whole attention mask:
+
+* a text token: from itself to the end of its sample (causal);
+* a clean image block (vision_start, patches, vision_end): from the block's first token to the end of the sample, so the
+  block sees all of itself and everything later sees it;
+* a noised image block: from the block's first token to the block's end, so nothing else ever sees it.
+
+Tokens live in two streams: *und* (text, vision_start/end, ViT features) and *gen* (VAE latents). Their common order is
+in the positions alone.
+"""
+
+import dataclasses
+import enum
+
+import numpy as np
+
+from irg_jax.data import images
+from irg_jax.data.conversation import Conversation, Text
+from irg_jax.data.images import ImageTransform
+from irg_jax.data.tokenizer import Tokenizer
+from irg_jax.errors import UserError
+
+
+class Kind(enum.IntEnum):
+    """What a segment of a sequence is."""
+
+    TEXT = 0
+    VIT = 1
+    CLEAN = 2
+    NOISED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A text or one image block, as counted while a data set is indexed.
+
+    Attributes:
+      kind: see ``Kind``.
+      learned: it has a loss, so it is never dropped as a condition.
+      part: its place in ``Conversation.parts``.
+      length: tokens in a text, 0 for images.
+      grid: (rows, columns) of patches, (0, 0) for text.
+    """
+
+    kind: Kind
+    learned: bool
+    part: int
+    length: int = 0
+    grid: tuple[int, int] = (0, 0)
+
+    @property
+    def cost(self) -> tuple[int, int, int, int]:
+        """Tokens taken from each budget: (und, gen, vit, images)."""
+        patches = self.grid[0] * self.grid[1]
+        if self.kind == Kind.TEXT:
+            return self.length + 2, 0, 0, 0
+        if self.kind == Kind.VIT:
+            return patches + 2, 0, patches, 0
+        return 2, patches, 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Everything that turns conversations into segments: the tokenizer and both image transforms."""
+
+    tokenizer: Tokenizer
+    vae_transform: ImageTransform
+    vit_transform: ImageTransform
+
+
+def segments(conversation: Conversation, vocabulary: Vocabulary) -> list[Segment]:
+    """The segments of a conversation in order.
+
+    Raises:
+      UserError: an image without any flag, or one that cannot be decoded; a conversation that teaches nothing.
+    """
+    found = []
+    for index, part in enumerate(conversation.parts):
+        if isinstance(part, Text):
+            length = len(vocabulary.tokenizer.encode(part.content))
+            found.append(Segment(Kind.TEXT, part.need_loss, index, length))
+            continue
+        size = images.encoded_size(part.content, conversation.key)
+        vae, vit = vocabulary.vae_transform.grid(*size), vocabulary.vit_transform.grid(*size)
+        blocks = (
+            (part.need_loss, Segment(Kind.NOISED, True, index, grid=vae)),
+            (part.need_vae, Segment(Kind.CLEAN, False, index, grid=vae)),
+            (part.need_vit, Segment(Kind.VIT, False, index, grid=vit)),
+        )
+        if not any(flag for flag, _ in blocks):
+            raise UserError(
+                f"record {conversation.key}: part {index} is an image without need_loss, need_vae or need_vit; set one"
+            )
+        found += [block for flag, block in blocks if flag]
+    if not any(segment.learned for segment in found):
+        raise UserError(f"record {conversation.key}: no part has need_loss, so nothing can be learned from it")
+    return found
+
+
+class RowBuilder:
+    """Lays samples one after another into one row of fixed budgets.
+
+    Args:
+      vocabulary: tokenizer and image transforms.
+      max_latent_size: side of the latent position table, in patches.
+      vit_patches_per_side: side of the ViT position table, in patches.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, max_latent_size: int, vit_patches_per_side: int):
+        self._vocabulary = vocabulary
+        self._sides = {Kind.VIT: vit_patches_per_side, Kind.CLEAN: max_latent_size, Kind.NOISED: max_latent_size}
+        self._position = 0
+        self._blocks = 0
+        self._und: list[dict] = []
+        self._gen: list[dict] = []
+        self._vit: list[dict] = []
+        self._images: list[np.ndarray] = []
+        self._counts = {"und": 0, "gen": 0, "vit": 0}
+
+    def add(self, conversation: Conversation, parts: list[Segment], dropped: int, mode: int) -> None:
+        """Appends one sample.
+
+        Args:
+          conversation: where the pixels come from.
+          parts: its segments.
+          dropped: bit i set leaves segment i out (a condition dropped for guidance).
+          mode: the index of its learning mode, for the losses by mode.
+        """
+        kept = [segment for i, segment in enumerate(parts) if not dropped >> i & 1]
+        end = self._position + sum(sum(segment.cost[:2]) for segment in kept)
+        rope = 0
+        decoded: dict[int, object] = {}
+        for i, segment in enumerate(parts):
+            if dropped >> i & 1:
+                rope += segment.kind in (Kind.VIT, Kind.CLEAN)
+            elif segment.kind == Kind.TEXT:
+                rope += self._add_text(conversation.parts[segment.part].content, segment.learned, rope, end, mode)
+            else:
+                content = conversation.parts[segment.part].content
+                if segment.part not in decoded:
+                    decoded[segment.part] = images.decode(content, conversation.key)
+                self._add_block(segment, decoded[segment.part], rope, end, mode)
+                rope += segment.kind != Kind.NOISED
+
+    def _add_text(self, text: str, learned: bool, rope: int, end: int, mode: int) -> int:
+        t = self._vocabulary.tokenizer
+        ids = np.array([t.bos, *t.encode(text), t.eos], np.int32)
+        n = len(ids)
+        positions = np.arange(self._position, self._position + n, dtype=np.int32)
+        label, weight = np.zeros(n, np.int32), np.zeros(n, np.float32)
+        if learned:
+            # The last token (eos) is input only: what follows it is not the text's to say.
+            label[:-1], weight[:-1] = ids[1:], 1.0
+        self._append(
+            self._und, "und", n, ids=ids, position=positions, rope=np.arange(rope, rope + n), start=positions,
+            end=np.full(n, end), vit=np.full(n, -1), label=label, weight=weight, mode=np.full(n, mode),
+        )  # fmt: skip
+        self._position += n
+        return n
+
+    def _add_block(self, segment: Segment, image, rope: int, end: int, mode: int) -> None:
+        t = self._vocabulary.tokenizer
+        rows, columns = segment.grid
+        n, start = rows * columns, self._position
+        noised = segment.kind == Kind.NOISED
+        end = start + n + 2 if noised else end
+        inner = np.arange(start + 1, start + 1 + n, dtype=np.int32)
+        place = (np.arange(rows)[:, None] * self._sides[segment.kind] + np.arange(columns)).reshape(-1)
+        edges = np.array([start, start + n + 1], np.int32)
+        if segment.kind == Kind.VIT:
+            first = self._counts["vit"]
+            patches = images.patchify(self._vocabulary.vit_transform(image), self._vocabulary.vit_transform.stride)
+            self._append(
+                self._vit, "vit", n, patches=patches, place=place, position=np.arange(first, first + n),
+                start=np.full(n, first), end=np.full(n, first + n),
+            )  # fmt: skip
+            ids = np.full(n + 2, t.pad, np.int32)
+            vit = np.concatenate([[-1], np.arange(first, first + n), [-1]])
+            positions = np.arange(start, start + n + 2, dtype=np.int32)
+            ids[0], ids[-1] = t.vision_start, t.vision_end
+        else:
+            ids, vit, positions = np.array([t.vision_start, t.vision_end], np.int32), np.full(2, -1), edges
+            self._append(
+                self._gen, "gen", n, position=inner, rope=np.full(n, rope), start=np.full(n, start),
+                end=np.full(n, end), image=np.full(n, len(self._images)), patch_row=np.repeat(np.arange(rows), columns),
+                patch_column=np.tile(np.arange(columns), rows), place=place,
+                block=np.full(n, self._blocks), noised=np.full(n, noised), mode=np.full(n, mode),
+            )  # fmt: skip
+            self._images.append(self._vocabulary.vae_transform(image))
+            self._blocks += 1
+        m = len(ids)
+        self._append(
+            self._und, "und", m, ids=ids, position=positions, rope=np.full(m, rope), start=np.full(m, start),
+            end=np.full(m, end), vit=vit, label=np.zeros(m), weight=np.zeros(m), mode=np.full(m, mode),
+        )  # fmt: skip
+        self._position += n + 2
+
+    def _append(self, stream: list[dict], name: str, count: int, **columns: np.ndarray) -> None:
+        stream.append(columns)
+        self._counts[name] += count
+
+    def build(self, budgets: "Budgets") -> dict:
+        """The row, padded to its budgets. Shapes and dtypes: see ``batch_spec``.
+
+        Padding is a key that nobody sees (``start`` beyond every position) and a query without weight.
+        """
+        row = {
+            "und": _stack(self._und, budgets.und, _UND),
+            "gen": _stack(self._gen, budgets.gen, _GEN),
+            "vit": _stack(self._vit, budgets.vit, _vit_columns(budgets)),
+            "images": np.zeros((budgets.images, *budgets.image_size, 3), np.uint8),
+        }
+        for slot, pixels in zip(row["images"], self._images, strict=False):
+            slot[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return row
+
+
+@dataclasses.dataclass(frozen=True)
+class Budgets:
+    """The fixed size of a row.
+
+    Attributes:
+      und: understanding tokens (text, vision_start/end, ViT features).
+      gen: generation tokens (VAE latents, clean or noised).
+      vit: ViT patches.
+      images: images that go through the autoencoder.
+      image_size: (height, width) in pixels of the largest of those.
+      vit_patch: numbers in a ViT patch.
+    """
+
+    und: int
+    gen: int
+    vit: int
+    images: int
+    image_size: tuple[int, int]
+    vit_patch: int
+
+    @property
+    def cost(self) -> tuple[int, int, int, int]:
+        """In the order of ``Segment.cost``."""
+        return self.und, self.gen, self.vit, self.images
+
+
+_FAR = np.iinfo(np.int32).max  # a span that starts here is seen by nobody
+_I, _F = np.int32, np.float32
+_UND = {
+    "ids": (_I, (), 0), "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0),
+    "vit": (_I, (), -1), "label": (_I, (), 0), "weight": (_F, (), 0), "mode": (_I, (), -1),
+}  # fmt: skip
+_GEN = {
+    "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0), "image": (_I, (), 0),
+    "patch_row": (_I, (), 0), "patch_column": (_I, (), 0), "place": (_I, (), 0), "block": (_I, (), 0),
+    "noised": (np.bool_, (), False), "mode": (_I, (), -1),
+}  # fmt: skip
+
+
+def _vit_columns(budgets: Budgets) -> dict:
+    return {
+        "patches": (np.uint8, (budgets.vit_patch,), 0), "place": (_I, (), 0), "position": (_I, (), -1),
+        "start": (_I, (), _FAR), "end": (_I, (), 0),
+    }  # fmt: skip
+
+
+def _stack(stream: list[dict], budget: int, columns: dict) -> dict:
+    out = {}
+    for name, (dtype, shape, fill) in columns.items():
+        out[name] = np.full((budget, *shape), fill, dtype)
+        if stream:
+            values = np.concatenate([segment[name] for segment in stream])
+            out[name][: len(values)] = values
+    return out
+
+
+def batch_spec(rows: int, budgets: Budgets) -> dict:
+    """Shapes and dtypes of a batch as a tree of (shape, dtype) leaves: what every step is compiled for.
+
+    Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array a column; ``images`` is uint8
+    [rows, images, height, width, 3].
+    """
+    streams = {"und": (budgets.und, _UND), "gen": (budgets.gen, _GEN), "vit": (budgets.vit, _vit_columns(budgets))}
+    spec: dict = {
+        stream: {name: ((rows, n, *shape), np.dtype(dtype)) for name, (dtype, shape, _) in columns.items()}
+        for stream, (n, columns) in streams.items()
+    }
+    spec["images"] = ((rows, budgets.images, *budgets.image_size, 3), np.dtype(np.uint8))
+    return spec

@@ -1,0 +1,98 @@
+"""From the ``data`` section of a config to packed rows: data set, tokenizer, mixture, budgets."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from irg_jax.data import modes, packing, tokenizer
+from irg_jax.data.conversation import MappedSource
+from irg_jax.data.images import ImageTransform
+from irg_jax.data.layout import Budgets, Vocabulary
+from irg_jax.data.pipeline import MixtureRow, PackedRows
+from irg_jax.data.shapes import dataset as shapes
+from irg_jax.data.trajectory import Trajectory
+from irg_jax.errors import UserError
+from irg_jax.models.config import ModelConfig
+
+
+def prepare(data: Any) -> None:
+    """Builds what a run reads and does not find: the shapes world and its tokenizer. Quick where both stand already.
+
+    Raises:
+      UserError: a data set of other settings stands in the folder, or the disk refuses.
+    """
+    if data.world is not None:
+        shapes.build(data.dir, seed=data.world.seed, train=data.world.train, held_out=data.world.held_out)
+        if not (Path(data.tokenizer) / "tokenizer.json").exists():
+            logging.info("training a tokenizer of %d ids on %s", data.world.vocab, data.dir)
+            trajectories = shapes.open_source(data.dir, "train")
+            tokenizer.train(_texts(trajectories), data.world.vocab, data.tokenizer)
+
+
+def _texts(trajectories: Sequence[Trajectory]) -> list[str]:
+    texts = [modes.INITIAL_QUESTION, modes.IMPROVING_QUESTION]
+    for trajectory in trajectories:
+        texts += [trajectory.prompt, trajectory.thinking1, trajectory.thinking2]
+    return texts
+
+
+def vocabulary(data: Any, model: ModelConfig) -> Vocabulary:
+    """The tokenizer and both image transforms of a run.
+
+    Raises:
+      UserError: no tokenizer, or one that has more ids than the model's embedding has rows.
+    """
+    tokens = tokenizer.Tokenizer(data.tokenizer)
+    if tokens.size > model.decoder.vocab:
+        raise UserError(
+            f"model.decoder.vocab: {model.decoder.vocab} rows, but {data.tokenizer} has {tokens.size} ids; raise it"
+        )
+    vae = ImageTransform(data.vae_image.max_size, data.vae_image.min_size, model.vae_stride)
+    vit = ImageTransform(data.vit_image.max_size, data.vit_image.min_size, model.vit.patch)
+    sides = (("vae_image", vae, model.max_latent_size), ("vit_image", vit, model.vit.patches_per_side))
+    for name, transform, side in sides:
+        if transform.max_size % transform.stride or transform.max_size > side * transform.stride:
+            raise UserError(
+                f"data.{name}.max_size: {transform.max_size} must be a multiple of {transform.stride} and at most "
+                f"{side * transform.stride}, the side of the position table"
+            )
+    return Vocabulary(tokens, vae, vit)
+
+
+def packed_rows(data: Any, model: ModelConfig, *, length: int, rows_per_pack: int) -> PackedRows:
+    """Indexes the training split and plans its packing.
+
+    Args:
+      data: the ``data`` section of a config.
+      model: the model's shape: strides and position tables.
+      length: rows that the run reads.
+      rows_per_pack: rows that hold the mandatory modes together.
+
+    Raises:
+      UserError: a missing or damaged data set, a bad record, a mixture that cannot be.
+    """
+    words = vocabulary(data, model)
+    trajectories = shapes.open_source(data.dir, "train")
+    mixture = []
+    for row in data.mixture:
+        if len(row) != 3:
+            raise UserError(f"data.mixture: {row!r} must be (mode, weight, mandatory)")
+        mode, weight, mandatory = row
+        source = MappedSource(trajectories, modes.learning_mode(mode, data.initial_target))
+        mixture.append(MixtureRow(mode, weight, mandatory, source))
+    edge = words.vae_transform.max_size
+    budgets = Budgets(**data.budgets, image_size=(edge, edge), vit_patch=3 * model.vit.patch**2)
+    dropout = packing.Dropout(**data.dropout)
+    return PackedRows(
+        mixture,
+        vocabulary=words,
+        budgets=budgets,
+        max_sample_tokens=data.max_sample_tokens,
+        dropout=dropout,
+        rows_per_pack=rows_per_pack,
+        seed=data.seed,
+        length=length,
+        max_latent_size=model.max_latent_size,
+        vit_patches_per_side=model.vit.patches_per_side,
+    )

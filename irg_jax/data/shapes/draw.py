@@ -1,0 +1,61 @@
+"""Scenes at random, with the split that keeps training and held-out scenes apart."""
+
+import functools
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from irg_jax.data.shapes.objects import COLOURS, PLACES, SHAPES, PlacedObject
+from irg_jax.data.shapes.scene import RELATIONS, Scene, Wanted
+
+SPLITS = ("train", "held_out")
+# Chosen so that the held-out single objects cover at least four colours and four shapes.
+SALT = "shapes-6"
+
+_CELLS = tuple(PLACES)
+# The pairs of places that show each relation, the first object's place first.
+_PLACES_OF = {
+    "left of": (("top left", "top right"), ("bottom left", "bottom right")),
+    "right of": (("top right", "top left"), ("bottom right", "bottom left")),
+    "above": (("top left", "bottom left"), ("top right", "bottom right")),
+    "below": (("bottom left", "top left"), ("bottom right", "top right")),
+}
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _held_out(combination: tuple[tuple[str, str], ...]) -> bool:
+    text = "+".join(f"{colour} {shape}" for colour, shape in combination)
+    return zlib.crc32(f"{SALT}:{text}".encode()) % 5 == 0
+
+
+def split_of(objects: Sequence[PlacedObject]) -> str:
+    """The split that owns this combination of (colour, shape), whatever the places, the prompt and the seed."""
+    return SPLITS[_held_out(tuple(sorted((thing.colour, thing.shape) for thing in objects)))]
+
+
+def draw_scene(rng: np.random.Generator, kind: str, split: str) -> Scene:
+    """A random scene of ``kind`` (one of ``KINDS``) whose objects belong to ``split`` (one of ``SPLITS``)."""
+    while True:
+        scene = _any_scene(rng, kind)
+        if split_of(scene.objects) == split:
+            return scene
+
+
+def _any_scene(rng: np.random.Generator, kind: str) -> Scene:
+    pair = kind in ("two_object", "position", "color_attr")
+    count = int(rng.integers(1, len(PLACES) + 1)) if kind == "counting" else 1
+    shapes = [SHAPES[i] for i in rng.permutation(len(SHAPES))[: 1 + pair]]
+    if kind == "color_attr":  # two different colours, or there would be nothing to mix up
+        colours = [COLOURS[i] for i in rng.permutation(len(COLOURS))[:2]]
+    else:
+        colours = [COLOURS[i] for i in rng.integers(len(COLOURS), size=1 + pair)]
+    relation = RELATIONS[rng.integers(len(RELATIONS))] if kind == "position" else None
+    places = _PLACES_OF[relation][rng.integers(2)] if relation else [_CELLS[i] for i in rng.permutation(len(_CELLS))]
+    asks_colour = kind in ("colors", "color_attr")
+    wanted = tuple(
+        Wanted(shape, colour if asks_colour else None, count) for shape, colour in zip(shapes, colours, strict=True)
+    )
+    looks = [look for look in zip(colours, shapes, strict=True) for _ in range(count)]
+    objects = tuple(PlacedObject(*look, place) for look, place in zip(looks, places, strict=False))
+    return Scene(kind, wanted, relation, objects)

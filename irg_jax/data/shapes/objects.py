@@ -1,0 +1,50 @@
+"""What the world holds: the canvas, its colours, shapes and places, and one placed object."""
+
+import dataclasses
+
+import numpy as np
+
+SIZE = 32  # canvas side in pixels; every function takes any multiple of 16 from 32 up
+
+BACKGROUND = np.array([238, 238, 238], np.int64)
+OUTLINE = np.array([40, 40, 40], np.int64)
+
+# Blending with the background keeps the direction BACKGROUND - rgb, so washed-out colours are told apart by it. These
+# six lie at least 20 degrees from each other, and at least 25 once the grey part is taken off both.
+PALETTE = {
+    "red": (220, 20, 60),
+    "orange": (250, 135, 15),
+    "yellow": (240, 225, 15),
+    "green": (25, 160, 60),
+    "blue": (20, 90, 220),
+    "purple": (170, 30, 200),
+}
+COLOURS = tuple(PALETTE)
+SHAPES = ("circle", "square", "triangle", "diamond", "cross")
+# Place -> (row, column) of its cell; a cell is a quarter of the canvas.
+PLACES = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
+NUMBERS = ("zero", "one", "two", "three", "four")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacedObject:
+    """One object with everything fixed: a key of ``PALETTE``, one of ``SHAPES`` and a key of ``PLACES``."""
+
+    colour: str
+    shape: str
+    place: str
+
+
+def with_article(words: str) -> str:
+    """``words`` behind "a" or "an", such as "an orange circle"."""
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def plural(shape: str) -> str:
+    """The plural of a shape's name."""
+    return shape + ("es" if shape.endswith("s") else "s")
+
+
+def in_words(thing: PlacedObject) -> str:
+    """The object in the words of plans and reflections: "a red circle at the top left"."""
+    return f"{with_article(f'{thing.colour} {thing.shape}')} at the {thing.place}"

@@ -1,0 +1,124 @@
+"""The shape of a model: frozen, hashable, the same class for the tiny world and for 7B."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from irg_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """The two-expert decoder.
+
+    Attributes:
+      hidden: width of the residual stream.
+      layers: number of blocks.
+      heads: query heads.
+      kv_heads: key and value heads.
+      head_dim: width of a head.
+      mlp: inner width of the gated MLP.
+      vocab: rows of the embedding and of the logits head.
+      rope_theta: base of the rotary frequencies.
+      norm_eps: of every RMSNorm.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp: int
+    vocab: int
+    rope_theta: float
+    norm_eps: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTConfig:
+    """The image encoder (SigLIP NaViT).
+
+    Attributes:
+      hidden: width.
+      layers: blocks that are run; the published setting leaves the encoder's last one out.
+      heads: attention heads.
+      mlp: inner width of the MLP.
+      patch: pixels a patch's side.
+      patches_per_side: side of the learned position table.
+      norm_eps: of every LayerNorm.
+    """
+
+    hidden: int
+    layers: int
+    heads: int
+    mlp: int
+    patch: int
+    patches_per_side: int
+    norm_eps: float
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """The frozen pixel autoencoder; see ``autoencoder.PixelAutoencoder``."""
+
+    downsample: int
+    scale: float
+    shift: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shape of the weights and how they are run.
+
+    Attributes:
+      decoder: see ``DecoderConfig``.
+      vit: see ``ViTConfig``.
+      autoencoder: see ``AutoencoderConfig``.
+      latent_patch: latents a generation token's side.
+      max_latent_size: side of the latent position table, in patches.
+      time_features: numbers in the sin-cos features of a time.
+      dtype: compute type, ``float32`` or ``bfloat16``; weights are always float32.
+      remat: what the backward pass keeps, a name in ``transformer.REMAT``.
+    """
+
+    decoder: DecoderConfig
+    vit: ViTConfig
+    autoencoder: AutoencoderConfig
+    latent_patch: int
+    max_latent_size: int
+    time_features: int
+    dtype: str
+    remat: str
+
+    @property
+    def token_channels(self) -> int:
+        """Numbers in a generation token's latent patch."""
+        return 3 * self.autoencoder.downsample**2 * self.latent_patch**2
+
+    @property
+    def vae_stride(self) -> int:
+        """Pixels a generation token's side."""
+        return self.autoencoder.downsample * self.latent_patch
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """From the ``model`` section of a config.
+
+        Raises:
+          UserError: a combination that no model can have, by its key.
+        """
+        nested = {"decoder": DecoderConfig, "vit": ViTConfig, "autoencoder": AutoencoderConfig}
+        config = cls(**{k: nested[k](**v) if k in nested else v for k, v in values.items()})
+        decoder, vit = config.decoder, config.vit
+        checks = (
+            (decoder.heads % decoder.kv_heads == 0, "decoder.kv_heads", "must divide decoder.heads"),
+            (decoder.head_dim % 2 == 0, "decoder.head_dim", "must be even, rotary embedding turns its halves"),
+            (decoder.hidden % 4 == 0, "decoder.hidden", "must be a multiple of 4, for the 2-D position embedding"),
+            (vit.hidden % vit.heads == 0, "vit.hidden", "must be a multiple of vit.heads"),
+            (config.dtype in ("float32", "bfloat16"), "dtype", "must be float32 or bfloat16"),
+            (config.remat in ("none", "full", "dots"), "remat", "must be none, full or dots"),
+        )
+        for fine, key, message in checks:
+            if not fine:
+                raise UserError(f"model.{key} {message}")
+        return config

@@ -1,0 +1,30 @@
+"""Rectified flow: x_t = (1 − t)·x0 + t·noise, velocity = noise − x0 (irg.md §5, §6)."""
+
+import jax
+import jax.numpy as jnp
+
+
+def shift_time(t: jax.Array, shift: float) -> jax.Array:
+    """Moves times in [0, 1] towards noise: shift·t / (1 + (shift − 1)·t)."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def sample_times(key: jax.Array, shape: tuple[int, ...], shift: float) -> jax.Array:
+    """Training times, float32: the shifted sigmoid of a standard normal."""
+    return shift_time(jax.nn.sigmoid(jax.random.normal(key, shape)), shift)
+
+
+def interpolate(x0: jax.Array, noise: jax.Array, t: jax.Array) -> jax.Array:
+    """x_t for latents [..., C] at times [...]."""
+    t = t[..., None]
+    return (1 - t) * x0 + t * noise
+
+
+def velocity_target(x0: jax.Array, noise: jax.Array) -> jax.Array:
+    """What the model learns to predict at every t."""
+    return noise - x0
+
+
+def time_points(count: int, shift: float) -> jax.Array:
+    """``count`` sampling times from 1 to 0; between them lie count − 1 Euler steps."""
+    return shift_time(jnp.linspace(1.0, 0.0, count), shift)

@@ -1,0 +1,93 @@
+"""The mixture-of-transformers block: two experts, two streams, one attention (BAGEL, arXiv 2505.14683, section 2).
+
+Understanding tokens and generation tokens live in arrays of their own, so each expert is a dense matmul over its own
+tokens and no token pays for the other expert. Only attention is joint, and there the order of tokens is data.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from irg_jax.models import embeddings
+from irg_jax.models.attention import Spans, attention
+from irg_jax.models.config import DecoderConfig
+from irg_jax.models.param import Linear, RMSNorm
+
+_kernel = nnx.initializers.lecun_normal()
+
+Heads = tuple[jax.Array, jax.Array, jax.Array]
+
+
+class Expert(nnx.Module):
+    """One full set of a layer's weights, applied to its own stream."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        d, size = config.hidden, config.head_dim
+
+        def linear(n_in: int, n_out: int, *axes: str, bias: bool = False) -> Linear:
+            return Linear(n_in, n_out, axes, bias=bias, rngs=rngs, init=_kernel)
+
+        self.attention_norm = RMSNorm(d, "embed", eps=config.norm_eps, rngs=rngs)
+        self.q = linear(d, config.heads * size, "embed", "heads", bias=True)
+        self.k = linear(d, config.kv_heads * size, "embed", "kv_heads", bias=True)
+        self.v = linear(d, config.kv_heads * size, "embed", "kv_heads", bias=True)
+        self.o = linear(config.heads * size, d, "heads", "embed")
+        self.q_norm = RMSNorm(size, None, eps=config.norm_eps, rngs=rngs)
+        self.k_norm = RMSNorm(size, None, eps=config.norm_eps, rngs=rngs)
+        self.mlp_norm = RMSNorm(d, "embed", eps=config.norm_eps, rngs=rngs)
+        self.gate = linear(d, config.mlp, "embed", "mlp")
+        self.up = linear(d, config.mlp, "embed", "mlp")
+        self.down = linear(config.mlp, d, "mlp", "embed")
+        self.head_dim = size
+
+    def heads(self, x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> Heads:
+        """Normed and turned queries [B, T, H, D] and keys, and values, [B, T, G, D]."""
+        h = self.attention_norm(x)
+        q, k, v = (f(h).reshape(*x.shape[:2], -1, self.head_dim) for f in (self.q, self.k, self.v))
+        return embeddings.apply_rope(self.q_norm(q), angles), embeddings.apply_rope(self.k_norm(k), angles), v
+
+    def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
+        """The rest of the layer, after attention."""
+        x = x + self.o(attended.reshape(*x.shape[:2], -1))
+        h = self.mlp_norm(x)
+        return x + self.down(jax.nn.silu(self.gate(h)) * self.up(h))
+
+
+class MoTBlock(nnx.Module):
+    """One layer: both experts around a joint attention. Fresh generation weights are copies of the understanding ones."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        key = rngs.params()
+        self.und = Expert(config, rngs=nnx.Rngs(params=key))
+        self.gen = Expert(config, rngs=nnx.Rngs(params=key))
+
+    def __call__(
+        self,
+        und: jax.Array,
+        gen: jax.Array,
+        und_angles: tuple[jax.Array, jax.Array],
+        gen_angles: tuple[jax.Array, jax.Array],
+        spans: Spans,
+        past: tuple[jax.Array, jax.Array] | None,
+    ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
+        """Runs the layer.
+
+        Args:
+          und: [B, U, D].
+          gen: [B, G, D].
+          und_angles: rotary angles of ``und``.
+          gen_angles: rotary angles of ``gen``.
+          spans: queries are ``und`` then ``gen``; keys are ``past`` (where given), ``und``, ``gen``.
+          past: cached keys and values, [B, S, kv_heads, head_dim] each.
+
+        Returns:
+          both streams, and the keys and values of ``und`` then ``gen``, for a cache.
+        """
+        pairs = zip(self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles), strict=True)
+        q, k, v = (jnp.concatenate(pair, axis=1) for pair in pairs)
+        fresh = (k, v)
+        if past is not None:
+            k, v = jnp.concatenate([past[0], k], axis=1), jnp.concatenate([past[1], v], axis=1)
+        attended = attention(q, k, v, spans)
+        split = und.shape[1]
+        return self.und.finish(und, attended[:, :split]), self.gen.finish(gen, attended[:, split:]), fresh

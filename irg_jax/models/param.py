@@ -1,0 +1,89 @@
+"""How weights are declared: value, logical axes and dtype in one place."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+Initializer = Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]
+
+
+def param(rngs: nnx.Rngs, init: Initializer, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> nnx.Param:
+    """A float32 weight whose dimensions carry logical names; ``training.sharding`` maps the names to mesh axes.
+
+    Args:
+      rngs: its stream ``params`` is drawn from.
+      init: a jax initializer.
+      shape: of the weight.
+      axes: one logical name (or None) for each dimension.
+    """
+    # Placement is the caller's: the state is created inside one jit with explicit shardings.
+    return nnx.Param(init(rngs.params(), shape, jnp.float32), out_sharding=axes, eager_sharding=False)
+
+
+class Linear(nnx.Module):
+    """y = x·W + b over the last axis, in the dtype of ``x``.
+
+    Args:
+      in_axis: logical name of the input dimension.
+      out_axis: logical name of the output dimension.
+      bias: whether there is a b.
+      init: of W; b starts at zero.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        axes: tuple[str | None, str | None],
+        *,
+        bias: bool,
+        rngs: nnx.Rngs,
+        init: Initializer,
+    ):
+        self.kernel = param(rngs, init, (in_size, out_size), axes)
+        self.bias = param(rngs, nnx.initializers.zeros, (out_size,), axes[1:]) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x @ self.kernel[...].astype(x.dtype)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """x / rms(x) · scale over the last axis; computed in float32, returned in the dtype of ``x``."""
+
+    def __init__(self, size: int, axis: str | None, *, eps: float, rngs: nnx.Rngs):
+        self.scale = param(rngs, nnx.initializers.ones, (size,), (axis,))
+        self.eps = eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x.astype(jnp.float32)
+        y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + self.eps)
+        return y.astype(x.dtype) * self.scale[...].astype(x.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """(x − mean) / std · scale + bias over the last axis; computed in float32, returned in the dtype of ``x``."""
+
+    def __init__(self, size: int, axis: str | None, *, eps: float, rngs: nnx.Rngs):
+        self.scale = param(rngs, nnx.initializers.ones, (size,), (axis,))
+        self.bias = param(rngs, nnx.initializers.zeros, (size,), (axis,))
+        self.eps = eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x.astype(jnp.float32)
+        y = y - jnp.mean(y, axis=-1, keepdims=True)
+        y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + self.eps)
+        return y.astype(x.dtype) * self.scale[...].astype(x.dtype) + self.bias[...].astype(x.dtype)
+
+
+def stack_layers(make: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) -> nnx.Module:
+    """``depth`` modules in one, every weight with a leading axis ``layers``, for ``jax.lax.scan``."""
+
+    @nnx.vmap
+    @nnx.transform_metadata(in_axes=0, out_axes=0, partition="layers")
+    def stacked(r: nnx.Rngs) -> nnx.Module:
+        return make(r)
+
+    return stacked(rngs.split(depth))

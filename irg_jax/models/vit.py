@@ -1,0 +1,79 @@
+"""The image encoder: a NaViT of packed patches (SigLIP2 as BAGEL uses it), images attending only within themselves."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from irg_jax.models import embeddings
+from irg_jax.models.attention import Spans, attention
+from irg_jax.models.config import ViTConfig
+from irg_jax.models.param import LayerNorm, Linear, param, stack_layers
+
+_kernel = nnx.initializers.lecun_normal()
+
+
+class ViTBlock(nnx.Module):
+    """Pre-norm attention and MLP, every linear layer with a bias."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+        d = config.hidden
+
+        def linear(n_in: int, n_out: int, *axes: str) -> Linear:
+            return Linear(n_in, n_out, axes, bias=True, rngs=rngs, init=_kernel)
+
+        self.norm1 = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
+        self.q = linear(d, d, "vit_embed", "vit_heads")
+        self.k = linear(d, d, "vit_embed", "vit_heads")
+        self.v = linear(d, d, "vit_embed", "vit_heads")
+        self.o = linear(d, d, "vit_heads", "vit_embed")
+        self.norm2 = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
+        self.up = linear(d, config.mlp, "vit_embed", "vit_mlp")
+        self.down = linear(config.mlp, d, "vit_mlp", "vit_embed")
+        self.heads = config.heads
+
+    def __call__(self, x: jax.Array, spans: Spans) -> jax.Array:
+        batch, tokens, d = x.shape
+        h = self.norm1(x)
+        q, k, v = (f(h).reshape(batch, tokens, self.heads, d // self.heads) for f in (self.q, self.k, self.v))
+        x = x + self.o(attention(q, k, v, spans).reshape(batch, tokens, d))
+        return x + self.down(jax.nn.gelu(self.up(self.norm2(x)), approximate=True))
+
+
+class ViT(nnx.Module):
+    """Patches to features."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+        d = config.hidden
+        self.patch = Linear(3 * config.patch**2, d, (None, "vit_embed"), bias=True, rngs=rngs, init=_kernel)
+        table = (config.patches_per_side**2, d)
+        self.position = param(rngs, nnx.initializers.normal(0.02), table, (None, "vit_embed"))
+        self.blocks = stack_layers(lambda r: ViTBlock(config, rngs=r), config.layers, rngs)
+        self.norm = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
+
+    def __call__(self, patches: jax.Array, place: jax.Array, spans: Spans) -> jax.Array:
+        """Features of packed patches.
+
+        Args:
+          patches: pixels in [−1, 1], [B, P, 3·patch²], in the compute dtype.
+          place: row·patches_per_side + column of each patch, int32 [B, P].
+          spans: each patch is visible within its own image.
+
+        Returns:
+          [B, P, hidden].
+        """
+        x = self.patch(patches) + self.position[...][place].astype(patches.dtype)
+        x, _ = jax.lax.scan(lambda x, block: (block(x, spans), None), x, self.blocks)
+        return self.norm(x)
+
+
+class Connector(nnx.Module):
+    """ViT features into the decoder's width: linear, GELU, linear, plus a fixed 2-D position embedding."""
+
+    def __init__(self, config: ViTConfig, hidden: int, *, rngs: nnx.Rngs):
+        self.up = Linear(config.hidden, hidden, ("vit_embed", "mlp"), bias=True, rngs=rngs, init=_kernel)
+        self.down = Linear(hidden, hidden, ("mlp", "embed"), bias=True, rngs=rngs, init=_kernel)
+        self.side = config.patches_per_side
+
+    def __call__(self, features: jax.Array, place: jax.Array) -> jax.Array:
+        y = self.down(jax.nn.gelu(self.up(features), approximate=True))
+        return y + embeddings.position_2d(place, self.side, y.shape[-1]).astype(y.dtype)

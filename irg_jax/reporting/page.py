@@ -1,0 +1,255 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+import html
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from irg_jax.reporting import curves, gallery
+from irg_jax.reporting.load import Run, Stage
+from irg_jax.reporting.style import STYLE
+
+_GALLERY = 48
+_HERO = 6
+_SCORES_HEAD = '<h2 id="scores">Turn 1 against turn 2</h2>'
+_GALLERY_HEAD = '<h2 id="gallery">Held-out prompts</h2>'
+
+_TARGETS = {
+    "draft": "The first turn was trained to paint the weak draft and the second turn to paint the good picture, so "
+    "turn 1 is weaker by design: the step from turn 1 to turn 2 shows how well the model sees and repairs its own "
+    "mistakes, not that it beats a model which aims at the good picture at once.",
+    "good": "Both turns were trained to paint the good picture, as in the published recipe, so the step from turn 1 to "
+    "turn 2 is what looking at the draft and reflecting on it adds.",
+    "": "The config does not say which picture the first turn was trained to paint (data.initial_target), so read the "
+    "step from turn 1 to turn 2 with care.",
+}
+
+
+def render(run: Run, judged: Sequence[gallery.Judged], scores: dict[str, Any]) -> str:
+    """The whole page. Every text that comes from the run folder is escaped."""
+    name = html.escape(run.path.resolve().name)
+    shown = gallery.in_turn(judged, _GALLERY)
+    body = [
+        _opening(run, name),
+        gallery.hero(shown[:_HERO]),
+        _numbers(run, scores),
+        _scores(scores),
+        '<section id="training">',
+        *map(_stage, run.stages),
+        "</section>",
+        _gallery(shown, scores),
+        _config(run),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>IRG-JAX: {name}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole // 60 % 60} min"
+
+
+def _opening(run: Run, name: str) -> str:
+    target = _TARGETS.get(run.initial_target, _TARGETS[""])
+    facts = [("command", run.info.get("command")), ("commit", run.info.get("commit"))]
+    facts += [("started", run.info.get("started"))]
+    facts += [(phase, duration(spent)) for phase, spent in run.info.get("seconds", {}).items()]
+    listed = "".join(f"<li>{html.escape(key)} <b>{html.escape(str(value))}</b></li>" for key, value in facts if value)
+    return (
+        f'<p class="kicker">IRG-JAX · Interleaving Reasoning Generation · run {name}</p>'
+        "<h1>Think, paint, look, paint again</h1>"
+        '<p class="lead">A model trained from nothing in this run folder reads a prompt, writes a thought, paints a '
+        "first picture, looks at it, writes what is wrong with it, and paints a second picture. All prompts on this "
+        f"page were held out of training. {target}</p>"
+        f'<ul class="facts">{listed}</ul><nav><a href="#scores">Turn 1 against turn 2</a>'
+        '<a href="#training">Training curves</a><a href="#gallery">Held-out prompts</a></nav>'
+    )
+
+
+def _numbers(run: Run, scores: dict[str, Any]) -> str:
+    cells = _score_numbers(scores) if scores["scored"] else []
+    if scores["samples"]:
+        left = scores["complete"]["count"] - scores["complete"]["correct"]
+        cells.append(
+            _number("Thinking 2 in its four parts", _percent(scores["four_parts"]["share"]), _of(scores["four_parts"]))
+        )
+        cells.append(
+            _number("Held-out prompts", f"{scores['samples']:,}", f"thinking 2 cut off by the token limit: {left}")
+        )
+    if run.stages:
+        last = [stage.rows[-1]["step"] for stage in run.stages]
+        names = " + ".join(f"{stage.name} {step:,}" for stage, step in zip(run.stages, last, strict=True))
+        cells.append(_number("Training steps", f"{sum(last):,}", names))
+    return f'<div class="numbers">{"".join(cells)}</div>'
+
+
+def _score_numbers(scores: dict[str, Any]) -> list[str]:
+    first, second, change = scores["turn1"], scores["turn2"], scores["change"]
+    gain = _signed(100 * (second["overall"] - first["overall"]))
+    split = f"of {scores['scored']} pictures; sign test {_p_value(change['sign_test_p'])}"
+    cells = [
+        _number("Correct after turn 1", _percent(first["overall"]), "mean of the kinds", "t1"),
+        _number("Correct after turn 2", _percent(second["overall"]), f"{gain} points on turn 1", "t2"),
+        _number("Repaired / spoiled by turn 2", f"{change['fixed']} / {change['broken']}", split),
+        _number("Fine detail, of 1", f"{first['detail']:.2f} → {second['detail']:.2f}", "turn 1 → turn 2"),
+    ]
+    faulty = scores["reflection"]["faulty"]
+    if faulty["count"]:
+        cells.append(_number("Faults of picture 1 named right", _percent(faulty["share"]), _of(faulty)))
+    return cells
+
+
+def _number(title: str, value: str, below: str, style: str = "") -> str:
+    return (
+        f'<div class="number"><span>{title}</span><b class="{style}">{value}</b><span>{html.escape(below)}</span></div>'
+    )
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    if not scores["scored"]:
+        return f'{_SCORES_HEAD}<p class="note">There are no scored samples in this run folder yet.</p>'
+    first, second, change = scores["turn1"], scores["turn2"], scores["change"]
+    rows = [
+        _score_row(kind.replace("_", " "), share, second["kinds"][kind], "") for kind, share in first["kinds"].items()
+    ]
+    rows.append(_score_row("all pictures", first["pooled"], second["pooled"], "sum"))
+    overall = ({"share": turn["overall"]} for turn in (first, second))
+    rows.append(_score_row("mean of the kinds", *overall, ""))
+    detail = [f"<td class=bar>{turn['detail']:.3f}</td>" for turn in (first, second)]
+    gain = second["detail"] - first["detail"]
+    rows.append(f"<tr><th>fine detail</th>{''.join(detail)}<td>{_delta(gain, f'{gain:+.3f}')}</td></tr>")
+    return (
+        f'{_SCORES_HEAD}<p class="note">A picture is correct when a rule-based scorer, which sees only its pixels, '
+        "finds everything the prompt asks for and nothing else. "
+        f"Turn 2 repaired {change['fixed']} pictures that turn 1 had wrong and spoiled {change['broken']} that it had "
+        f"right; {change['both_correct']} were right twice, {change['both_wrong']} wrong twice. {_reflection(scores)}"
+        "The brackets are Wilson 95 % intervals.</p>"
+        '<div class="panel"><table><thead><tr><th>kind</th><th class="t1">turn 1</th><th class="t2">turn 2</th>'
+        f"<th>change</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _reflection(scores: dict[str, Any]) -> str:
+    """Whether thinking 2 tells the truth about picture 1: what no model can do that does not look."""
+    faulty, faultless = scores["reflection"]["faulty"], scores["reflection"]["faultless"]
+    if not faulty["count"] + faultless["count"]:
+        return ""
+    return (
+        f"Where picture 1 departs from the plan in thinking 1, thinking 2 names exactly the departures in "
+        f"{_of(faulty)} cases; where it does not, thinking 2 says that nothing is missing in {_of(faultless)}. "
+    )
+
+
+def _score_row(name: str, first: dict[str, Any], second: dict[str, Any], style: str) -> str:
+    gain = 100 * (second["share"] - first["share"])
+    cells = f"{_bar(first, 't1')}{_bar(second, 't2')}<td>{_delta(gain, _signed(gain))}</td>"
+    return f'<tr class="{style}"><th>{html.escape(name)}</th>{cells}</tr>'
+
+
+def _bar(share: dict[str, Any], style: str) -> str:
+    counts = f" <small>{_of(share)}</small>" if "count" in share else ""
+    whisker = ""
+    if "interval" in share:
+        low, high = (100 * end for end in share["interval"])
+        whisker = f'<u style="left:{low:.1f}%;width:{high - low:.1f}%"></u>'
+    fill = f'<i style="width:{100 * share["share"]:.1f}%"></i>'
+    return f'<td class="bar">{_percent(share["share"])}{counts}<span class="track {style}">{fill}{whisker}</span></td>'
+
+
+def _stage(stage: Stage) -> str:
+    modes = dict.fromkeys(name for row in stage.rows for name in row if name.startswith("loss/"))
+    time = [[(step, 1000 * value) for step, value in stage.series(name)] for name in ("time/data", "time/compute")]
+    charts = [
+        curves.chart("Loss", [(name, stage.series(name)) for name in ("loss", "ce", "mse")], log=True, raw=True),
+        curves.chart(
+            "Loss of each learning mode", [(_mode(name), stage.series(name)) for name in modes], log=True, raw=False
+        ),
+        curves.chart("Gradient norm", [("grad norm", stage.series("grad_norm"))], log=True, raw=True),
+        curves.chart("Throughput, tokens a second", [("tokens/s", stage.series("tokens_per_s"))], log=False, raw=True),
+        curves.chart(
+            "Packing: how full the packs are",
+            [("understanding", stage.series("fill/und")), ("generation", stage.series("fill/gen"))],
+            log=False,
+            raw=True,
+        ),
+        curves.chart("Time of a step, ms", [("waiting for data", time[0]), ("computing", time[1])], log=True, raw=True),
+    ]
+    return (
+        f'<h2>Training: {html.escape(stage.name)}</h2>{_stage_facts(stage)}<div class="charts">{"".join(charts)}</div>'
+    )
+
+
+def _mode(column: str) -> str:
+    # The ending is the same in all six names and says nothing here.
+    return column.removeprefix("loss/").removesuffix("_learning").replace("_", " ")
+
+
+def _stage_facts(stage: Stage) -> str:
+    facts = [("steps", f"{stage.rows[-1]['step']:,}")]
+    facts += [(f"last {name}", f"{value:.3g}") for name in ("loss", "ce", "mse", "lr") for value in _last(stage, name)]
+    facts += [("median tokens/s", f"{value:,.0f}") for value in _median(stage, "tokens_per_s")]
+    facts += [("understanding fill", _percent(value)) for value in _median(stage, "fill/und")]
+    facts += [("generation fill", _percent(value)) for value in _median(stage, "fill/gen")]
+    for data in _median(stage, "time/data"):
+        for compute in _median(stage, "time/compute"):
+            facts.append(("waiting for data", _percent(data / (data + compute) if data + compute else 0.0)))
+    return '<ul class="facts">' + "".join(f"<li>{key} <b>{value}</b></li>" for key, value in facts) + "</ul>"
+
+
+def _last(stage: Stage, column: str) -> list[float]:
+    # Few enough points that a NaN near the end shows, and one long ago does not.
+    return [value for _, value in curves.smooth(stage.series(column)[-40:])][-1:]
+
+
+def _median(stage: Stage, column: str) -> list[float]:
+    values = [value for _, value in stage.series(column) if math.isfinite(value)]
+    return [statistics.median(values)] if values else []
+
+
+def _gallery(shown: Sequence[gallery.Judged], scores: dict[str, Any]) -> str:
+    if not shown:
+        return f'{_GALLERY_HEAD}<p class="note">There are no samples in this run folder yet.</p>'
+    which = "All of them" if len(shown) == scores["samples"] else f"{len(shown)} of {scores['samples']}"
+    painters = html.escape(", ".join(scores["checkpoints"]))
+    cards = "".join(gallery.card(sample, verdict) for sample, verdict in shown)
+    return (
+        f'{_GALLERY_HEAD}<p class="note">{which}, kind after kind in the order in which they were sampled; '
+        f"none was picked or left out for how it looks. Checkpoint: <code>{painters}</code>.</p>{cards}"
+    )
+
+
+def _config(run: Run) -> str:
+    if not run.config:
+        return ""
+    text = html.escape(json.dumps(run.config, indent=2, ensure_ascii=False))
+    return f"<h2>Config</h2><details><summary>The resolved config of this run</summary><pre>{text}</pre></details>"
+
+
+def _of(share: dict[str, Any]) -> str:
+    return f"{share['correct']} of {share['count']}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")
+
+
+def _delta(gain: float, text: str) -> str:
+    return f'<span class="{"up" if gain > 0 else "down" if gain < 0 else ""}">{text.replace("-", "−")}</span>'
+
+
+def _p_value(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"

@@ -1,0 +1,207 @@
+"""Trains a model: ``python -m irg_jax.train --config configs/shapes_quickstart.py --workdir DIR``.
+
+The same command again goes on where the run stopped. A config with ``stages`` runs them one after the other, then
+generates for held-out prompts and writes the report.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from irg_jax import config as configs
+from irg_jax import report
+from irg_jax.data import pipeline, setup
+from irg_jax.errors import UserError
+from irg_jax.models.autoencoder import PixelAutoencoder
+from irg_jax.models.config import ModelConfig
+from irg_jax.sampling import held_out
+from irg_jax.training import optimizer, sharding
+from irg_jax.training.checkpoint import Checkpointer
+from irg_jax.training.flops import train_step_flops
+from irg_jax.training.interrupt import Interrupt
+from irg_jax.training.metrics import MetricWriter, Progress, mfu
+from irg_jax.training.run import RunLog, claim
+from irg_jax.training.state import Shaped, TrainState, count_weights, shape_state
+from irg_jax.training.step import make_step
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints, metrics, report", required=True)
+
+
+def main(config: Any) -> None:
+    """Runs the stages of ``config``, or the one stage that it is."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    workdir = Path(_WORKDIR.value).absolute()
+    claim(workdir, config)
+    log = RunLog(workdir)
+    resolved = configs.resolve(config, workdir)
+    if "stages" not in resolved:
+        with log.phase("data"):
+            setup.prepare(resolved.data)
+        with log.phase("train"):
+            train(resolved, workdir, "train")
+        return
+    for name, stage in sorted(resolved.stages.items()):
+        with log.phase("data"):
+            setup.prepare(stage.data)
+        with log.phase(name):
+            train(stage, workdir / name, name)
+    with log.phase("generate"):
+        held_out.generate(workdir / name, resolved.evaluate, workdir / "samples")
+    with log.phase("report"):
+        report.build_report(workdir)
+    logging.info("report: %s", workdir / "report.html")
+
+
+def train(config: Any, workdir: Path, label: str) -> None:
+    """Trains one stage to its last step, from the latest checkpoint in ``workdir`` where there is one.
+
+    Args:
+      config: resolved and flat.
+      workdir: folder of the stage.
+      label: its name in progress lines.
+
+    Raises:
+      UserError: whatever the user can put right, from the config to a non-finite loss.
+      KeyboardInterrupt: Ctrl-C or SIGTERM, after the state is saved.
+    """
+    # --- mesh and model
+    mesh = sharding.make_mesh(config.mesh)
+    model = ModelConfig.from_mapping(config.model)
+    schedule = optimizer.learning_rate(config.optim, config.steps)
+    adamw = optimizer.make_optimizer(config.optim, schedule)
+    shaped = shape_state(model, adamw, mesh, sharding.Rules())
+    frozen = optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze)
+    logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(shaped.abstract.params):,}", mesh.size)
+
+    # --- data
+    batch_size, shards = config.data.batch_size, mesh.shape["data"] * mesh.shape["fsdp"]
+    configs.require(batch_size % (shards * config.optim.accumulate) == 0, "data.batch_size",
+        f"{batch_size} rows do not divide over {shards} devices and {config.optim.accumulate} microbatches")  # fmt: skip
+    rows = setup.packed_rows(
+        config.data, model, length=config.steps * batch_size, rows_per_pack=batch_size // jax.process_count()
+    )
+    batches = pipeline.batches(
+        rows,
+        batch_size=batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        threads=config.data.threads,
+    )
+
+    # --- state: resume > EMA of an earlier run > scratch
+    with Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
+        latest = checkpoints.latest_step()
+        if latest is not None:
+            state = _resume(checkpoints, latest, shaped, batches)
+            logging.info("%s: goes on from step %d", label, latest)
+        elif config.init.ema:
+            state = _from_ema(Path(config.init.ema), shaped, config.seed)
+            logging.info("%s: starts from the EMA weights of %s", label, config.init.ema)
+        else:
+            state = shaped.init(config.seed)
+
+        # --- step
+        batch_sharding = sharding.batch_sharding(mesh)
+        step_fn = make_step(
+            shaped,
+            model,
+            optimizer=adamw,
+            schedule=schedule,
+            frozen=frozen,
+            autoencoder=PixelAutoencoder(**config.model.autoencoder),
+            timestep_shift=config.loss.timestep_shift,
+            ema_decay=config.optim.ema,
+            ce_weight=config.loss.ce_weight,
+            mse_weight=config.loss.mse_weight,
+            accumulate=config.optim.accumulate,
+            modes=len(rows.modes),
+            seed=config.seed,
+            batch_sharding=batch_sharding,
+        )
+
+        # --- loop
+        first = latest or 0
+        progress = Progress(config.steps, label=label, start_step=first)
+        writer = MetricWriter(workdir, resume_step=latest)
+        meta = {"config": configs.to_json(config), "oversize": {k: len(v) for k, v in rows.oversize.items()}}
+
+        def save(step: int) -> None:
+            checkpoints.save(step, params=state.params, ema=state.ema, opt=state.opt, iterator=batches, meta=meta)
+
+        with Interrupt() as interrupt:
+            for step in range(first + 1, config.steps + 1):
+                start = time.monotonic()
+                batch = sharding.to_devices(next(batches), batch_sharding)
+                loaded = time.monotonic()
+                state, measured = step_fn(state, batch)
+                values = jax.device_get(measured)
+                done = time.monotonic()
+                if not np.isfinite(values["loss"]):
+                    raise UserError(_non_finite(step, values, rows, batch_size))
+                if step % config.log.every == 0 or step == config.steps:
+                    report_row = _metrics(values, rows.modes, loaded - start, done - loaded, config, model, mesh)
+                    writer.write(step, report_row)
+                    logging.info(progress.line(step, report_row))
+                # The iterator moves on only after the save that belongs to it: that is what makes resume exact.
+                if step % config.checkpoint.every == 0 or step == config.steps or interrupt.asked:
+                    save(step)
+                if interrupt.asked:
+                    checkpoints.wait()
+                    raise KeyboardInterrupt
+        writer.close()
+
+
+def _resume(checkpoints: Checkpointer, step: int, shaped: Shaped, batches: Any) -> TrainState:
+    abstract = {"params": shaped.abstract.params, "ema": shaped.abstract.ema, "opt": shaped.abstract.opt}
+    restored = checkpoints.restore(step, abstract=abstract, iterator=batches)
+    return TrainState(jax.device_put(np.int32(step), shaped.shardings.step), **restored)
+
+
+def _from_ema(run: Path, shaped: Shaped, seed: int) -> TrainState:
+    with Checkpointer(run / "checkpoints", read_only=True) as checkpoints:
+        ema = checkpoints.restore(abstract={"ema": shaped.abstract.ema})["ema"]
+    # Two copies, because a step gives up both buffers.
+    return shaped.init(seed)._replace(params=jax.tree.map(lambda x: x.copy(), ema), ema=ema)
+
+
+def _metrics(
+    values: dict, modes: list[str], data_seconds: float, step_seconds: float, config: Any, model: ModelConfig, mesh: Any
+) -> dict[str, float]:
+    rows, budgets = config.data.batch_size, config.data.budgets
+    scalars = {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
+    tokens = {kind: scalars[f"tokens/{kind}"] for kind in ("und", "gen", "vit")}
+    seconds = data_seconds + step_seconds
+    by_mode = {}
+    for i, mode in enumerate(modes):
+        # A mode that this batch does not hold has no loss, not a loss of zero.
+        parts = [values[name][i] for name in ("ce_by_mode", "mse_by_mode") if np.isfinite(values[name][i])]
+        if parts:
+            by_mode[f"loss/{mode}"] = float(sum(parts))
+    scalars |= by_mode | {
+        "fill/und": tokens["und"] / (rows * budgets.und),
+        "fill/gen": tokens["gen"] / (rows * budgets.gen),
+        "tokens_per_s": (tokens["und"] + tokens["gen"]) / seconds,
+        "time/data": data_seconds,
+        "time/compute": step_seconds,
+    }
+    flops = train_step_flops(model, **tokens, pairs=scalars["pairs"])
+    share = mfu(flops, seconds, jax.devices()[0].device_kind, mesh.size)
+    return scalars if share is None else scalars | {"mfu": share}
+
+
+def _non_finite(step: int, values: dict, rows: pipeline.PackedRows, batch_size: int) -> str:
+    keys = [key for row in range((step - 1) * batch_size, step * batch_size) for key in rows.keys(row)]
+    return (
+        f"step {step}: the loss is {float(values['loss'])} (ce {float(values['ce'])}, mse {float(values['mse'])}); "
+        f"nothing was saved after the last checkpoint; records in the batch: {', '.join(keys)}"
+    )
+
+
+if __name__ == "__main__":
+    configs.run(main)

@@ -1,0 +1,27 @@
+"""Model FLOPs of a training step: matmuls forward and backward, attention by visible pairs, nothing recomputed."""
+
+from irg_jax.models.config import ModelConfig
+
+
+def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float, pairs: float) -> float:
+    """FLOPs that the model needs for one step.
+
+    A multiply-add is two FLOPs and the backward pass costs twice the forward pass, so every weight costs six a token that
+    it is applied to, and every visible (query, key) pair 12·heads·head_dim a layer.
+
+    Args:
+      config: the model's shape.
+      und: understanding tokens, padding not counted.
+      gen: generation tokens.
+      vit: ViT patches; pairs within the ViT are left out, they are below a percent.
+      pairs: visible (query, key) pairs in the decoder.
+    """
+    d, v = config.decoder, config.vit
+    attention = 2 * d.hidden * (d.heads + d.kv_heads) * d.head_dim
+    layer = attention + 3 * d.hidden * d.mlp
+    und_weights = d.layers * layer + d.hidden * d.vocab
+    gen_weights = d.layers * layer + 2 * d.hidden * config.token_channels + d.hidden**2
+    vit_layer = 4 * v.hidden**2 + 2 * v.hidden * v.mlp
+    vit_weights = v.layers * vit_layer + 3 * v.patch**2 * v.hidden + v.hidden * d.hidden + d.hidden**2
+    weights = und * und_weights + gen * gen_weights + vit * vit_weights
+    return 6 * weights + 12 * pairs * d.layers * d.heads * d.head_dim

@@ -1,0 +1,81 @@
+"""A run's folder: whose it is, and how its phases went."""
+
+import datetime
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from irg_jax import config as configs
+from irg_jax.errors import UserError
+
+
+def claim(workdir: Path, config: Any) -> None:
+    """Makes the folder this config's, or finds that it is already.
+
+    Raises:
+      UserError: the folder belongs to a run of another config; the first key that differs is named.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        if any(workdir.glob("*/checkpoints")) or (workdir / "checkpoints").exists():
+            raise UserError(f"{workdir}: holds checkpoints but no config.json; choose another --workdir")
+        workdir.mkdir(parents=True, exist_ok=True)
+        configs.save(config, path)
+        return
+    mine, theirs = (dict(_leaves(json.loads(text))) for text in (configs.to_json(config), path.read_text("utf-8")))
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            raise UserError(
+                f"{workdir}: belongs to another run: {key} is {theirs.get(key)!r} there, {mine.get(key)!r} here; "
+                f"choose another --workdir, or repeat that run with --config {path}"
+            )
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}{key}.")
+    else:
+        yield prefix.removesuffix("."), value
+
+
+class RunLog:
+    """``run.json``: the command, the code's commit, when it started, and the seconds of each phase, over all restarts."""
+
+    def __init__(self, workdir: Path):
+        self._path = workdir / "run.json"
+        self._values = json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
+        self._values.setdefault("started", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        self._values.setdefault("command", " ".join(["python -m irg_jax.train", *sys.argv[1:]]))
+        self._values.setdefault("commit", _commit())
+        self._values.setdefault("seconds", {})
+        self._write()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Times a phase; what a phase took before an interruption is kept."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self._values["seconds"].get(name, 0.0) + time.monotonic() - start
+            self._values["seconds"][name] = round(spent, 1)
+            self._write()
+
+    def _write(self) -> None:
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
+    )
+    return found.stdout.strip() if found.returncode == 0 else ""

@@ -1,0 +1,75 @@
+"""One state: step, weights, their moving average, optimizer moments. Made sharded, inside one jit."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from irg_jax.models.config import ModelConfig
+from irg_jax.models.transformer import UnifiedTransformer
+from irg_jax.training.sharding import Rules, state_shardings
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+      step: updates done, int32 scalar.
+      params: weights, float32.
+      ema: moving average of the weights, float32.
+      opt: optimizer state.
+    """
+
+    step: jax.Array
+    params: nnx.State
+    ema: nnx.State
+    opt: optax.OptState
+
+
+class Shaped(NamedTuple):
+    """A state without its values.
+
+    Attributes:
+      graphdef: turns ``params`` back into a model.
+      abstract: shapes, with shardings.
+      shardings: of every leaf.
+      init: makes a fresh state from a seed, each weight straight in its shards.
+    """
+
+    graphdef: nnx.GraphDef
+    abstract: TrainState
+    shardings: TrainState
+    init: Callable[[int], TrainState]
+
+
+def graph_of(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    """The structure of a model and the shapes of its weights; no weight is made."""
+    return nnx.split(nnx.eval_shape(lambda: UnifiedTransformer(config, rngs=nnx.Rngs(params=0))), nnx.Param)
+
+
+def shape_state(config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: Rules) -> Shaped:
+    """Plans a state: every shape and every sharding, before anything is allocated."""
+    graphdef, _ = graph_of(config)
+
+    def init(seed: jax.Array) -> TrainState:
+        model = UnifiedTransformer(config, rngs=nnx.Rngs(params=jax.random.key(seed)))
+        params = nnx.state(model, nnx.Param)
+        return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
+
+    abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
+    shardings = state_shardings(abstract, mesh, rules)
+    compiled = jax.jit(init, out_shardings=shardings)
+    return Shaped(graphdef, _with_shardings(abstract, shardings), shardings, lambda seed: compiled(jnp.uint32(seed)))
+
+
+def _with_shardings(abstract: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
+
+
+def count_weights(tree: Any) -> int:
+    """Numbers in a tree of arrays or shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

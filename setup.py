@@ -1,0 +1,68 @@
+"""Package and dependencies; the settings of the tools are in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+
+
+def version() -> str:
+    """Reads the version without importing the package, whose dependencies may not be there yet."""
+    text = (HERE / "irg_jax" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    assert match, "irg_jax/__init__.py has no __version__"
+    return match[1]
+
+
+def readme() -> str:
+    """The text of the package's page."""
+    file = HERE / "README.md"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+setup(
+    name="irg-jax",
+    version=version(),
+    description="Interleaving Reasoning Generation: images by thinking, painting, reflecting and repainting, in JAX",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["irg_jax", "irg_jax.*"]),
+    # TFDS reads a builder's README.md, CITATIONS.bib and TAGS.txt from its package folder.
+    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt"]},
+    install_requires=[
+        # Upper bounds only where the next major version is known to be able to break: the 0.x projects below promise
+        # nothing from one minor version to the next, so a bound there would only stop the newest jax.
+        "absl-py>=2.1,<3",
+        "flax>=0.12.8",
+        "grain>=0.2.18",
+        # tensorflow-datasets imports it without declaring it.
+        "importlib_resources>=6",
+        "jax>=0.10",
+        "ml_collections>=1.0,<2",
+        "numpy>=2.0,<3",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "pillow>=11",
+        "tensorboardX>=2.6,<3",
+        "tensorflow-datasets>=4.9.10,<5",
+        "tokenizers>=0.22",
+    ],
+    extras_require={
+        "test": [
+            "ipykernel>=6.29",
+            "mypy>=1.15",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            # A formatter's next version may format differently.
+            "ruff==0.17.6",
+        ],
+        "tpu": ["jax[tpu]>=0.10"],
+        "cuda": ["jax[cuda13]>=0.10"],
+    },
+)

@@ -1,0 +1,236 @@
+"""The exact scorer: 1.0 for what is right, every fault by its name, nothing for pictures that show nothing."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from irg_jax.data.shapes.objects import BACKGROUND, COLOURS, PLACES, SHAPES, PlacedObject
+from irg_jax.data.shapes.reader import read_picture
+from irg_jax.data.shapes.render import render_good, render_weak
+from irg_jax.data.shapes.scene import KINDS, Scene, Wanted
+from irg_jax.data.shapes.score import compare_with_plan, relative_position, score_picture, summarise
+from irg_jax.data.shapes.thinking import parse_faults
+from irg_jax.data.shapes.world import make_trajectory
+from irg_jax.errors import UserError
+
+SINGLES = [PlacedObject(*look) for look in itertools.product(COLOURS, SHAPES, PLACES)]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def pixels(encoded):
+    return np.asarray(Image.open(io.BytesIO(encoded)))
+
+
+def records(count, seed=0, split="train"):
+    for index in range(count):
+        record = make_trajectory(seed, split, index)
+        yield record, Scene.from_json(record.scene)
+
+
+def seen_in(image):
+    return sorted((seen.colour, seen.shape, seen.place) for seen in read_picture(image))
+
+
+def noisy(rng, image, sigma):
+    return np.clip(np.rint(image + rng.normal(0, sigma, image.shape)), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("render", [render_good, render_weak])
+def test_every_single_object_is_read_in_both_renderings(render, size):
+    for thing in SINGLES:
+        picture = render([thing], size)
+        (seen,) = read_picture(picture)
+        assert (seen.colour, seen.shape, seen.place) == (thing.colour, thing.shape, thing.place)
+        assert seen.corner == tuple(start * size // 2 for start in PLACES[thing.place])
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_good_renderings_score_one_and_weak_ones_lack_detail(split):
+    for record, scene in records(240, split=split):
+        good, weak = score_picture(pixels(record.image2), scene), score_picture(pixels(record.image1), scene)
+        assert (good.correct, good.reasons, good.detail) == (True, (), 1.0)
+        assert 0.1 < weak.detail < 0.3
+
+
+def test_planted_faults_are_reported_exactly():
+    for record, scene in records(240, seed=5):
+        assert compare_with_plan(pixels(record.image1), scene) == parse_faults(record.thinking2)
+        assert compare_with_plan(pixels(record.image2), scene) == []
+
+
+def test_noise_of_twelve_levels_changes_neither_what_is_seen_nor_much_detail(rng):
+    for record, scene in records(60, seed=1):
+        for encoded in (record.image1, record.image2):
+            assert seen_in(noisy(rng, pixels(encoded), 12)) == seen_in(pixels(encoded))
+        assert score_picture(noisy(rng, pixels(record.image2), 12), scene).detail > 0.9
+
+
+def test_detail_grows_as_a_weak_picture_turns_into_the_good_one():
+    for thing in SINGLES[::7]:
+        scene = Scene("colors", (Wanted(thing.shape, thing.colour),), None, (thing,))
+        weak, good = (render([thing]).astype(float) for render in (render_weak, render_good))
+        mixed = [(weak + (good - weak) * share / 4).round().astype(np.uint8) for share in range(5)]
+        scores = [score_picture(picture, scene) for picture in mixed]
+        assert all(score.correct for score in scores)
+        details = [score.detail for score in scores]
+        assert details == sorted(details)
+        assert details[0] <= 0.3
+        assert details[-1] == 1.0
+
+
+def test_an_object_off_its_place_is_read_where_it_is():
+    picture = np.roll(render_good([PlacedObject("green", "diamond", "top left")]), (1, 2), (0, 1))
+    (seen,) = read_picture(picture)
+    assert (seen.colour, seen.shape, seen.place, seen.corner) == ("green", "diamond", "top left", (1, 2))
+
+
+def gradients(rng):
+    across = np.linspace(0, 1, 32)[None, :, None]
+    for start, end in rng.integers(0, 256, (20, 2, 3)):
+        for first in (start, BACKGROUND):
+            yield first + (end - first) * across * np.ones((32, 1, 1))
+            yield first + (end - first) * (across + across.transpose(1, 0, 2)) / 2
+            yield first + (end - first) * ((across - 0.5) ** 2 + (across.transpose(1, 0, 2) - 0.5) ** 2) * 2
+
+
+def empty_pictures(rng):
+    """Name, picture: nothing that anyone would call one of the objects."""
+    yield "blank", np.full((32, 32, 3), 238)
+    for colour in rng.integers(0, 256, (20, 3)):
+        yield "constant", np.broadcast_to(colour, (32, 32, 3))
+        yield "grain", colour + rng.normal(0, 25, (32, 32, 3))
+        yield "uniform noise", rng.integers(0, 256, (32, 32, 3))
+        yield "noisy background", BACKGROUND + rng.normal(0, 30, (32, 32, 3))
+    for picture in gradients(rng):
+        yield "gradient", picture
+    stripes = np.full((32, 32, 3), 238)
+    stripes[::4] = stripes[1::4] = (220, 20, 60)
+    yield "stripes", stripes
+    for grey in (0, 60, 120, 180):
+        smudge = np.full((32, 32, 3), 238)
+        smudge[2:14, 2:14] = grey
+        yield "grey square", smudge
+
+
+def test_nothing_is_seen_where_nothing_is(rng):
+    scenes = [scene for _, scene in records(6)]
+    for name, picture in empty_pictures(rng):
+        image = np.clip(picture, 0, 255).astype(np.uint8)
+        assert read_picture(image) == (), name
+        for scene in scenes:
+            score = score_picture(image, scene)
+            assert not score.correct
+            assert score.detail == 0.0
+
+
+def test_a_smudge_neither_hides_nor_adds_an_object(rng):
+    wrong = 0
+    for record, _ in records(60, seed=5):
+        clean = pixels(record.image2)
+        smudged = clean.astype(float)
+        for row, column in rng.integers(0, 29, (3, 2)):
+            smudged[row : row + 3, column : column + 3] += rng.normal(0, 40, 3)
+        wrong += seen_in(np.clip(smudged, 0, 255).astype(np.uint8)) != seen_in(clean)
+    assert wrong <= 2
+
+
+def test_no_fixed_picture_passes_much_and_a_crowd_passes_nothing():
+    scenes = [scene for _, scene in records(120)]
+
+    def overall(picture):
+        return summarise([(scene.kind, score_picture(picture, scene)) for scene in scenes])["overall"]
+
+    crowd = [PlacedObject(colour, shape, place) for colour, shape, place in zip(COLOURS, SHAPES, PLACES, strict=False)]
+    assert overall(render_good(crowd)) == 0.0
+    for scene in scenes[:12]:
+        assert overall(render_good(scene.objects)) < 0.2
+
+
+def scored(kind, wanted, painted, relation=None):
+    """The score of a picture of ``painted``; the plan plays no part in it."""
+    return score_picture(render_good(painted), Scene(kind, wanted, relation, ()))
+
+
+RED_CIRCLE, BLUE_SQUARE = PlacedObject("red", "circle", "top left"), PlacedObject("blue", "square", "top right")
+SQUARE_BELOW = PlacedObject("blue", "square", "bottom left")
+TWO = (Wanted("circle"), Wanted("square"))
+ATTRIBUTED = (Wanted("circle", "red"), Wanted("square", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "painted", "relation", "reason"),
+    [
+        ("single_object", TWO[:1], [RED_CIRCLE], None, None),
+        ("single_object", TWO[:1], [BLUE_SQUARE], None, "wanted 1 of shape circle, saw 0"),
+        ("single_object", TWO[:1], [RED_CIRCLE, BLUE_SQUARE], None, "a square is there"),
+        ("two_object", TWO, [RED_CIRCLE, BLUE_SQUARE], None, None),
+        ("two_object", TWO, [RED_CIRCLE], None, "wanted 1 of shape square, saw 0"),
+        ("counting", (Wanted("circle", count=2),), [RED_CIRCLE], None, "wanted 2 of shape circle, saw 1"),
+        ("colors", (Wanted("circle", "blue"),), [RED_CIRCLE], None, "wanted the circle blue, saw red"),
+        ("color_attr", ATTRIBUTED, [RED_CIRCLE, BLUE_SQUARE], None, None),
+        ("color_attr", ATTRIBUTED[::-1], [RED_CIRCLE, SQUARE_BELOW], None, None),
+        (
+            "color_attr",
+            ATTRIBUTED,
+            [PlacedObject("blue", "circle", "top left"), PlacedObject("red", "square", "top right")],
+            None,
+            "wanted the circle red, saw blue",
+        ),
+        ("position", TWO, [RED_CIRCLE, BLUE_SQUARE], "left of", None),
+        ("position", TWO, [RED_CIRCLE, BLUE_SQUARE], "right of", "the circle is not right of the square"),
+        ("position", TWO, [RED_CIRCLE, SQUARE_BELOW], "above", None),
+        ("position", TWO, [RED_CIRCLE, SQUARE_BELOW], "left of", "the circle is not left of the square"),
+    ],
+)
+def test_decisions_by_kind(kind, wanted, painted, relation, reason):
+    score = scored(kind, wanted, painted, relation)
+    assert score.correct == (reason is None)
+    assert reason is None or score.reasons[0].startswith(reason)
+
+
+def test_counting_is_exact():
+    three = [PlacedObject("green", "cross", place) for place in list(PLACES)[:3]]
+    verdicts = [scored("counting", (Wanted("cross", count=count),), three).correct for count in (2, 3, 4)]
+    assert verdicts == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((0, 0, 10, 10), (20, 0, 30, 10), {"left of"}),
+        ((20, 0, 30, 10), (0, 0, 10, 10), {"right of"}),
+        ((0, 20, 10, 30), (0, 0, 10, 10), {"below"}),
+        ((0, 0, 10, 10), (20, 20, 30, 30), {"left of", "above"}),
+        ((0, 0, 10, 10), (2, 0, 12, 10), set()),  # within the tolerance of 0.1 * (10 + 10)
+        ((0, 0, 10, 10), (0, 0, 10, 10), set()),
+    ],
+)
+def test_relative_position(a, b, expected):
+    assert relative_position(a, b) == expected
+
+
+def test_a_summary_weighs_the_kinds_alike():
+    pairs = [(scene.kind, score_picture(pixels(record.image2), scene)) for record, scene in records(12)]
+    wrong = score_picture(np.full((32, 32, 3), 238, np.uint8), Scene("colors", TWO[:1], None, ()))
+    summary = summarise([*pairs, ("colors", wrong), ("colors", wrong)])
+    assert summary["count"] == 14
+    assert set(summary["kinds"]) == set(KINDS)
+    assert summary["kinds"]["colors"] == {"correct": 0.5, "count": 4}
+    assert summary["overall"] == pytest.approx(5.5 / 6)
+    assert summary["detail"] == pytest.approx(12 / 14)
+    with pytest.raises(UserError, match="no scores"):
+        summarise([])
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 64, 3), (32, 32, 4), (20, 20, 3), (16, 16, 3)])
+def test_what_is_no_picture_is_refused(shape):
+    with pytest.raises(UserError, match="cannot read a picture"):
+        read_picture(np.zeros(shape, np.uint8))

@@ -1,0 +1,113 @@
+"""The thinkings: short, true, and readable back into exactly what was written."""
+
+import collections
+
+import pytest
+
+from irg_jax.data.shapes.faults import FAULT_KINDS, Fault
+from irg_jax.data.shapes.objects import PlacedObject
+from irg_jax.data.shapes.scene import Scene
+from irg_jax.data.shapes.thinking import (
+    HEADINGS,
+    has_four_parts,
+    parse_faults,
+    parse_final_prompt,
+    parse_plan,
+    write_plan,
+    write_reflection,
+)
+from irg_jax.data.shapes.world import make_trajectory
+
+CIRCLE = PlacedObject("red", "circle", "top left")
+CROSS = PlacedObject("orange", "cross", "bottom right")
+MISSING = write_reflection((CIRCLE, CROSS), Fault("missing", CIRCLE))
+
+
+def test_a_plan_in_words():
+    text = write_plan((CIRCLE, CROSS))
+    assert text == (
+        "<think> I plan two objects: a red circle at the top left, an orange cross at the bottom right. </think>"
+    )
+    assert parse_plan(text) == [CIRCLE, CROSS]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<think> I plan no objects. </think>",
+        write_plan((CIRCLE, CROSS)).replace("two", "three"),
+        write_plan((CIRCLE, CROSS)).replace("red", "pink"),
+        write_plan((CIRCLE, CROSS)).replace("</think>", ""),
+        write_plan((CIRCLE, CROSS)).replace("circle at the top left", "circle"),
+    ],
+)
+def test_half_a_plan_is_no_plan(text):
+    assert parse_plan(text) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (Fault("missing", CIRCLE), "The red circle at the top left is missing."),
+        (Fault("miscoloured", CIRCLE, "blue"), "The circle at the top left is blue instead of red."),
+        (Fault("misplaced", CIRCLE, "bottom left"), "The red circle is at the bottom left instead of the top left."),
+    ],
+)
+def test_a_reflection_names_its_fault(fault, sentence):
+    text = write_reflection((CIRCLE, CROSS), fault)
+    assert sentence in text.split(HEADINGS[0])[0]
+    assert has_four_parts(text)
+    assert parse_faults(text) == [fault]
+    assert parse_final_prompt(text) == [CIRCLE, CROSS]
+
+
+def test_a_reflection_without_fault_says_so():
+    text = write_reflection((CIRCLE,), None)
+    assert "Nothing is missing." in text
+    assert has_four_parts(text)
+    assert parse_faults(text) == []
+
+
+@pytest.mark.parametrize(
+    "removed", ["<think>", "</think>", *HEADINGS, "Edges must be sharp, colours vivid, outlines dark."]
+)
+def test_the_form_has_four_parts_or_is_refused(removed):
+    broken = MISSING.replace(removed, "")
+    assert not has_four_parts(broken)
+    assert parse_faults(broken) is None
+    assert parse_final_prompt(broken) is None
+
+
+def test_headings_count_once_and_in_order():
+    assert not has_four_parts(MISSING.replace(HEADINGS[1], HEADINGS[0]))
+    assert not has_four_parts(MISSING.replace(HEADINGS[2], f"{HEADINGS[1]}\nAgain.\n{HEADINGS[2]}"))
+
+
+def test_an_opening_that_names_nothing_is_not_taken_for_faultless():
+    assert parse_faults(MISSING.replace("The red circle at the top left is missing.", "It looks odd.")) is None
+
+
+def test_every_record_can_be_read_back():
+    faults = collections.Counter()
+    for index in range(300):
+        record = make_trajectory(2, "train", index)
+        objects = list(Scene.from_json(record.scene).objects)
+        assert parse_plan(record.thinking1) == objects
+        assert parse_final_prompt(record.thinking2) == objects
+        assert has_four_parts(record.thinking2)
+        faults.update(fault.kind for fault in parse_faults(record.thinking2))
+    assert 0.3 < sum(faults.values()) / 300 < 0.5
+    assert set(faults) == set(FAULT_KINDS)
+
+
+def test_thinkings_are_short_and_never_mention_the_improved_picture():
+    for index in range(300):
+        record = make_trajectory(4, "train", index)
+        objects = len(Scene.from_json(record.scene).objects)
+        text = record.thinking2
+        for mark in (*HEADINGS, "<think>", "</think>"):
+            text = text.replace(mark, "")
+        assert len(record.thinking1.split()) <= 8 + 7 * objects
+        assert len(text.split()) <= 41 + 7 * objects
+        assert "improved" not in text.lower()
