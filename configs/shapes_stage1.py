@@ -28,8 +28,8 @@ def get_config() -> ConfigDict:
     c.data.initial_target = "draft"  # the first turn learns to paint the weak picture, so the second has work to do
     c.data.dropout = ConfigDict(dict(text=0.0, vit=0.0, vae=0.3))
     c.data.batch_size = 8  # rows
-    c.data.budgets = ConfigDict(dict(und=256, gen=32, vit=48, images=2))  # of one row
-    c.data.max_sample_tokens = 288
+    c.data.budgets = ConfigDict(dict(und=256, gen=128, vit=48, images=2))  # of one row
+    c.data.max_sample_tokens = 384
     c.data.vae_image = ConfigDict(dict(max_size=32, min_size=32))
     c.data.vit_image = ConfigDict(dict(max_size=32, min_size=32))
     c.data.threads = 1
@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
         dict(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
     )
     c.model.autoencoder = ConfigDict(dict(downsample=4, scale=2.0, shift=0.6))
-    c.model.latent_patch = 2
+    c.model.latent_patch = 1
     c.model.max_latent_size = 8
     c.model.time_features = 64
     c.model.dtype = "float32"
@@ -63,6 +63,24 @@ def get_config() -> ConfigDict:
             ema=0.99,
             accumulate=1,
             freeze=(),  # (regex, step): weights frozen from that step on
+        )
+    )
+    c.sampling = ConfigDict(
+        dict(
+            system_prompt="",
+            image_size=(32, 32),
+            prompt_bucket=32,
+            max_prompt=32,
+            max_thinking=(56, 144),  # of turn 1 and turn 2
+            temperature=0.0,
+            time_points=26,
+            timestep_shift=3.0,
+            turn1=ConfigDict(
+                dict(text_scale=1.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0)
+            ),
+            turn2=ConfigDict(
+                dict(text_scale=1.0, image_scale=1.0, interval=(0.0, 1.0), renorm="text_channel", renorm_min=0.0)
+            ),
         )
     )
     c.init = ConfigDict(dict(ema=""))  # a run whose EMA weights this one starts from

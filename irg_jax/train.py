@@ -5,6 +5,7 @@ generates for held-out prompts and writes the report.
 """
 
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def train(config: Any, workdir: Path, label: str) -> None:
         process_count=jax.process_count(),
         threads=config.data.threads,
     )
+
+    shutil.copytree(config.data.tokenizer, workdir / "tokenizer", dirs_exist_ok=True)  # a run's folder stands alone
 
     # --- state: resume > EMA of an earlier run > scratch
     with Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:

@@ -1,17 +1,19 @@
 """From encoded images to pixels at the sizes that the model sees."""
 
+import contextlib
 import dataclasses
 import io
-import warnings
+from collections.abc import Iterator
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
 from irg_jax.errors import UserError
 
-# Pillow warns above this many pixels and refuses above twice as many; here the first is refused already.
-MAX_DECODED_PIXELS = 128 * 1024 * 1024
+# Pillow warns above this many pixels (256 MiB of RGB) and refuses above twice as many; here the first is refused already.
+MAX_DECODED_PIXELS = 256 * 1024 * 1024 // 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,32 +67,34 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
     Raises:
       UserError: bytes that are no image, are cut off, or would decode to more than ``MAX_DECODED_PIXELS``.
     """
+    with _readable(content, key) as image:
+        image.load()
+        return _to_rgb(PIL.ImageOps.exif_transpose(image))
+
+
+def encoded_size(content: bytes, key: str) -> tuple[int, int]:
+    """(width, height) from the header, EXIF rotation taken into account. Pillow decodes a PNG for its EXIF, no other file.
+
+    Raises:
+      UserError: bytes that are no image, or one that would decode to more than ``MAX_DECODED_PIXELS``.
+    """
+    with _readable(content, key) as image:
+        quarter_turn = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (image.height, image.width) if quarter_turn else image.size
+
+
+@contextlib.contextmanager
+def _readable(content: bytes, key: str) -> Iterator[PIL.Image.Image]:
+    """The opened image; whatever goes wrong with it is a UserError that names the record."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            image = PIL.Image.open(io.BytesIO(content))
-            if image.width * image.height > MAX_DECODED_PIXELS:
-                raise UserError(f"record {key}: an image of {image.width} x {image.height} pixels is too large")
-            image.load()
-            return _to_rgb(PIL.ImageOps.exif_transpose(image))
+        image = PIL.Image.open(io.BytesIO(content))
+        if image.width * image.height > MAX_DECODED_PIXELS:
+            raise UserError(f"record {key}: an image of {image.width} x {image.height} pixels is too large; shrink it")
+        yield image
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
         raise UserError(f"record {key}: an image cannot be decoded ({error}); repair or remove the record") from error
-
-
-def encoded_size(content: bytes, key: str) -> tuple[int, int]:
-    """(width, height) from the header alone, EXIF rotation taken into account.
-
-    Raises:
-      UserError: bytes that are no image.
-    """
-    try:
-        image = PIL.Image.open(io.BytesIO(content))
-        quarter_turns = image.getexif().get(0x0112, 1) >= 5
-    except Exception as error:
-        raise UserError(f"record {key}: an image cannot be decoded ({error}); repair or remove the record") from error
-    return (image.height, image.width) if quarter_turns else image.size
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

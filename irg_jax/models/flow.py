@@ -1,10 +1,15 @@
 """Rectified flow: x_t = (1 − t)·x0 + t·noise, velocity = noise − x0 (irg.md §5, §6)."""
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+Times = TypeVar("Times", jax.Array, np.ndarray)
 
 
-def shift_time(t: jax.Array, shift: float) -> jax.Array:
+def shift_time(t: Times, shift: float) -> Times:
     """Moves times in [0, 1] towards noise: shift·t / (1 + (shift − 1)·t)."""
     return shift * t / (1 + (shift - 1) * t)
 
@@ -25,6 +30,6 @@ def velocity_target(x0: jax.Array, noise: jax.Array) -> jax.Array:
     return noise - x0
 
 
-def time_points(count: int, shift: float) -> jax.Array:
-    """``count`` sampling times from 1 to 0; between them lie count − 1 Euler steps."""
-    return shift_time(jnp.linspace(1.0, 0.0, count), shift)
+def time_points(count: int, shift: float) -> np.ndarray:
+    """``count`` sampling times from 1 to 0, float32, known before anything is compiled; count − 1 Euler steps."""
+    return shift_time(np.linspace(1.0, 0.0, count, dtype=np.float32), shift)

@@ -43,14 +43,18 @@ class Expert(nnx.Module):
     def heads(self, x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> Heads:
         """Normed and turned queries [B, T, H, D] and keys, and values, [B, T, G, D]."""
         h = self.attention_norm(x)
-        q, k, v = (f(h).reshape(*x.shape[:2], -1, self.head_dim) for f in (self.q, self.k, self.v))
+        q, k, v = (self._split(f(h)) for f in (self.q, self.k, self.v))
         return embeddings.apply_rope(self.q_norm(q), angles), embeddings.apply_rope(self.k_norm(k), angles), v
 
     def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
         """The rest of the layer, after attention."""
-        x = x + self.o(attended.reshape(*x.shape[:2], -1))
+        x = x + self.o(attended.reshape(*x.shape[:2], attended.shape[2] * attended.shape[3]))
         h = self.mlp_norm(x)
         return x + self.down(jax.nn.silu(self.gate(h)) * self.up(h))
+
+    def _split(self, x: jax.Array) -> jax.Array:
+        # No −1 here: a stream may be empty.
+        return x.reshape(*x.shape[:2], x.shape[2] // self.head_dim, self.head_dim)
 
 
 class MoTBlock(nnx.Module):

@@ -1,0 +1,102 @@
+"""Painting: Euler steps from noise to a picture, all guidance branches in one pass."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import jax
+import jax.numpy as jnp
+
+from irg_jax.models import flow
+from irg_jax.models.transformer import Past, UnifiedTransformer
+from irg_jax.sampling import cache
+from irg_jax.sampling.cache import Region
+from irg_jax.sampling.guidance import Guidance, guide
+
+Branch = tuple[Region, jax.Array]  # where its noised block stands, and the block's rotary id [B]
+
+
+def velocities(
+    model: UnifiedTransformer,
+    past: Past,
+    branches: Sequence[Branch],
+    edges: tuple[int, int],
+    x: jax.Array,
+    t: jax.Array,
+    place: jax.Array,
+) -> list[jax.Array]:
+    """Velocity of the same noised picture under several contexts, in one pass over one cache.
+
+    Args:
+      model: the transformer.
+      past: the cache.
+      branches: one noised block a context.
+      edges: ids of vision_start and vision_end.
+      x: noised latent patches, [B, N, C].
+      t: time, scalar.
+      place: of each patch, int32 [N].
+
+    Returns:
+      [B, N, C] for each branch.
+    """
+    batch, count, _ = x.shape
+    inner = model.embed_gen(x, jnp.full((batch, count), t), jnp.broadcast_to(place, (batch, count)))
+    blocks = [cache.block_streams(model, edges, inner, region, rope, region.end) for region, rope in branches]
+    und, gen = (cache.join(*streams) for streams in zip(*blocks, strict=True))
+    _, hidden, _ = model(und, gen, past)
+    return jnp.split(model.velocity(hidden), len(branches), axis=1)
+
+
+def paint(
+    model: UnifiedTransformer,
+    past: Past,
+    noise: jax.Array,
+    *,
+    full: Branch,
+    no_text: Branch,
+    no_image: Branch | None,
+    guidance: Guidance,
+    edges: tuple[int, int],
+    place: jax.Array,
+    points: int,
+    shift: float,
+) -> jax.Array:
+    """Latent patches of a picture.
+
+    Args:
+      model: the transformer.
+      past: the cache; nothing is added to it.
+      noise: where the flow starts, [B, N, C].
+      full: the context to paint under.
+      no_text: the context that text guidance moves away from.
+      no_image: the context that image guidance moves away from, where there is one.
+      guidance: of this turn.
+      edges: ids of vision_start and vision_end.
+      place: of each patch, int32 [N].
+      points: time points, one more than Euler steps.
+      shift: of the time points.
+
+    Returns:
+      [B, N, C].
+    """
+    times = flow.time_points(points, shift)
+    with_text = guidance.text_scale > 1
+    with_image = guidance.image_scale > 1 and no_image is not None
+    extra = ([no_text] if with_text else []) + ([no_image] if with_image else [])
+
+    def guided(x: jax.Array, t: jax.Array) -> jax.Array:
+        v = velocities(model, past, [full, *extra], edges, x, t, place)
+        return guide(guidance, v[0], v[1] if with_text else None, v[-1] if with_image else None)
+
+    def plain(x: jax.Array, t: jax.Array) -> jax.Array:
+        return velocities(model, past, [full], edges, x, t, place)[0]
+
+    x = noise
+    steps = list(zip(times[:-1], times[1:], strict=True))
+    for active, group in groupby(steps, key=lambda step: guidance.active(float(step[0])) and bool(extra)):
+        velocity = guided if active else plain
+
+        def euler(x: jax.Array, step: jax.Array, velocity=velocity) -> tuple[jax.Array, None]:
+            return x + (step[1] - step[0]) * velocity(x, step[0]), None
+
+        x, _ = jax.lax.scan(euler, x, jnp.array(list(group), jnp.float32))
+    return x

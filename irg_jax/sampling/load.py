@@ -1,0 +1,61 @@
+"""From a run's folder to a sampler."""
+
+from pathlib import Path
+
+import jax
+
+from irg_jax import config as configs
+from irg_jax.data import setup
+from irg_jax.errors import UserError
+from irg_jax.models.autoencoder import PixelAutoencoder
+from irg_jax.models.config import ModelConfig
+from irg_jax.sampling.reasoning import Origin, Sampler
+from irg_jax.sampling.settings import Sampling
+from irg_jax.training import sharding
+from irg_jax.training.checkpoint import Checkpointer
+from irg_jax.training.state import graph_of
+
+
+def stage_of(run: Path) -> Path:
+    """The folder with the checkpoints to use: ``run`` itself, or its last stage.
+
+    Raises:
+      UserError: no checkpoint below ``run``.
+    """
+    found = [run, *sorted(run.glob("*"), reverse=True)]
+    for folder in found:
+        if (folder / "checkpoints").is_dir():
+            return folder
+    raise UserError(f"{run}: no checkpoints here; give the folder of a run of irg_jax.train")
+
+
+def sampler(run: str | Path, **changes: object) -> Sampler:
+    """A sampler with the EMA weights of a run's latest checkpoint.
+
+    Args:
+      run: the folder of a run, or of one of its stages.
+      changes: values that replace those of the run's ``sampling`` section, such as ``temperature=0.3``.
+
+    Raises:
+      UserError: no checkpoint, a damaged one, or a tokenizer that is not the run's.
+    """
+    folder = stage_of(Path(run))
+    with Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest_step()
+        config = configs.from_json(checkpoints.restore_meta(step)["config"])
+        model = ModelConfig.from_mapping(config.model)
+        graphdef, abstract = graph_of(model)
+        mesh = sharding.make_mesh(config.mesh)
+        shardings = sharding.state_shardings(abstract, mesh, sharding.Rules())
+        abstract = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
+        params = checkpoints.restore(step, abstract={"ema": abstract})["ema"]
+    with config.unlocked():
+        config.data.tokenizer = str(folder / "tokenizer")
+    return Sampler(
+        graphdef,
+        params,
+        autoencoder=PixelAutoencoder(**config.model.autoencoder),
+        vocabulary=setup.vocabulary(config.data, model),
+        settings=Sampling.from_mapping({**config.sampling, **changes}),
+        origin=Origin(str(folder), step or 0),
+    )

@@ -1,0 +1,35 @@
+"""What a trajectory leaves on disk."""
+
+import json
+from pathlib import Path
+
+from irg_jax.data.images import encode_png
+from irg_jax.sampling.reasoning import Origin, Reasoned
+
+
+def write(folder: Path, result: Reasoned, origin: Origin, scene: str = "") -> None:
+    """Writes ``turnN.png`` and ``thinkingN.txt`` of each turn, and ``trajectory.json`` last.
+
+    Args:
+      folder: made if missing.
+      result: the trajectory.
+      origin: where the weights came from.
+      scene: what the prompt wants, as JSON, where it is known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    turns = []
+    for number, turn in enumerate(result.turns, start=1):
+        name = f"turn{number}.png"
+        (folder / name).write_bytes(encode_png(turn.image))
+        (folder / f"thinking{number}.txt").write_text(turn.thinking, encoding="utf-8")
+        turns.append({"thinking": turn.thinking, "image": name, "complete": turn.complete})
+    record = {
+        "prompt": result.prompt,
+        "seed": result.seed,
+        "index": result.index,
+        "checkpoint": origin.checkpoint,
+        "step": origin.step,
+        "scene": scene,
+        "turns": turns,
+    }
+    (folder / "trajectory.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")

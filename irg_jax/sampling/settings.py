@@ -1,0 +1,48 @@
+"""How a trajectory is sampled: the ``sampling`` section of a config."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from irg_jax.errors import UserError
+from irg_jax.sampling.guidance import Guidance
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Lengths, times and guidance of two-turn sampling (irg.md §6).
+
+    Attributes:
+      system_prompt: a text before the prompt; empty for none.
+      image_size: (height, width) in pixels.
+      prompt_bucket: prompts are padded to a multiple of so many tokens, so that few lengths are compiled.
+      max_prompt: most tokens in a prompt.
+      max_thinking: most tokens in a thought, one number a turn.
+      temperature: of the thoughts; 0 takes the likeliest token.
+      time_points: of the flow, one more than Euler steps.
+      timestep_shift: of the time points.
+      turn1: guidance of the first picture; ``text_scale`` away from the system prompt alone.
+      turn2: guidance of the second; ``text_scale`` away from no reflection, ``image_scale`` away from no picture.
+    """
+
+    system_prompt: str
+    image_size: tuple[int, int]
+    prompt_bucket: int
+    max_prompt: int
+    max_thinking: tuple[int, int]
+    temperature: float
+    time_points: int
+    timestep_shift: float
+    turn1: Guidance
+    turn2: Guidance
+
+    def __post_init__(self) -> None:
+        if self.time_points < 2:
+            raise UserError(f"sampling.time_points: {self.time_points} must be at least 2, for one Euler step")
+        if self.temperature < 0:
+            raise UserError(f"sampling.temperature: {self.temperature} must not be negative")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "Sampling":
+        """From the ``sampling`` section of a config."""
+        return cls(**{k: Guidance(**v) if k in ("turn1", "turn2") else v for k, v in values.items()})

@@ -1,0 +1,230 @@
+"""From a conversation to token arrays, against what the released code packs and against the rules in plain words."""
+
+import json
+
+import numpy as np
+import pytest
+
+from irg_jax.data import layout
+from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.images import ImageTransform
+from irg_jax.data.layout import Budgets, Kind, RowBuilder, Vocabulary
+from irg_jax.data.tokenizer import Tokenizer
+from irg_jax.errors import UserError
+from tests import tiny
+
+BAGEL_TINY = tiny.BAGEL_TINY
+
+
+def dense_mask(row):
+    """Positions in use, ascending, and who sees whom among them: mask[query, key]."""
+    position, start, end = (np.concatenate([row["und"][n], row["gen"][n]]) for n in ("position", "start", "end"))
+    order = np.argsort(position)[np.sort(position) >= 0]
+    query = position[order]
+    return query, (start[order] <= query[:, None]) & (query[:, None] < end[order])
+
+
+# --- the seven samples of bagel_tiny as the released code packs them
+
+
+@pytest.fixture(scope="module")
+def released():
+    return dict(np.load(BAGEL_TINY / "packed_batch.npz"))
+
+
+@pytest.fixture(scope="module")
+def packed():
+    """The same seven samples in one row of exactly their size."""
+    words = Vocabulary(
+        Tokenizer(BAGEL_TINY / "bagel"),
+        ImageTransform(max_size=128, min_size=32, stride=16),
+        ImageTransform(max_size=140, min_size=56, stride=14),
+    )
+    builder = RowBuilder(words, max_latent_size=8, vit_patches_per_side=10)
+    for mode, parts in enumerate(json.loads((BAGEL_TINY / "samples.json").read_text())):
+        made = []
+        for part in parts:
+            if part["type"] == "text":
+                made.append(Text(part["content"], part["need_loss"]))
+            else:
+                flags = (part[name] for name in ("need_loss", "need_vae", "need_vit"))
+                made.append(Image((BAGEL_TINY / part["image"]).read_bytes(), *flags))
+        conversation = Conversation(f"samples/{mode}", tuple(made))
+        builder.add(conversation, layout.segments(conversation, words), dropped=0, mode=mode)
+    return builder.build(Budgets(und=861, gen=236, vit=299, images=7, image_size=(128, 128), vit_patch=588))
+
+
+def test_text_and_its_order_equal_the_released_packing(packed, released):
+    und = packed["und"]
+    text = und["vit"] < 0
+    np.testing.assert_array_equal(und["position"][text], released["packed_text_indexes"])
+    np.testing.assert_array_equal(und["ids"][text], released["packed_text_ids"])
+
+
+def test_rope_ids_equal_the_released_packing(packed, released):
+    position, rope = (np.concatenate([packed["und"][n], packed["gen"][n]]) for n in ("position", "rope"))
+    assert len(position) == released["sequence_length"]
+    np.testing.assert_array_equal(rope[np.argsort(position)], released["packed_position_ids"])
+
+
+def test_labels_equal_the_released_packing(packed, released):
+    und = packed["und"]
+    learned = und["weight"] > 0
+    np.testing.assert_array_equal(und["position"][learned], released["ce_loss_indexes"])
+    np.testing.assert_array_equal(und["label"][learned], released["packed_label_ids"])
+
+
+def test_latents_equal_the_released_packing(packed, released):
+    gen = packed["gen"]
+    np.testing.assert_array_equal(gen["position"], released["packed_vae_token_indexes"])
+    np.testing.assert_array_equal(gen["place"], released["packed_latent_position_ids"])
+    np.testing.assert_array_equal(gen["position"][gen["noised"]], released["mse_loss_indexes"])
+    np.testing.assert_array_equal(gen["noised"], np.isfinite(released["packed_timesteps"]))
+    shapes = released["patchified_vae_latent_shapes"]
+    np.testing.assert_array_equal(np.bincount(gen["block"]), shapes.prod(1))
+    np.testing.assert_array_equal(gen["patch_row"], np.concatenate([np.arange(h * w) // w for h, w in shapes]))
+    np.testing.assert_array_equal(gen["patch_column"], np.concatenate([np.arange(h * w) % w for h, w in shapes]))
+    for image, wanted in zip(packed["images"], released["padded_images"], strict=True):
+        height, width = wanted.shape[1:]
+        # Both are padded, to different sizes and with different values: 0 of 255 here, 0 of [-1, 1] there.
+        inside = (wanted != 0).all(0) | (image[:height, :width] != 0).any(-1)
+        pixels = image[:height, :width].transpose(2, 0, 1) / 127.5 - 1
+        np.testing.assert_allclose(pixels[:, inside], wanted[:, inside], atol=1e-6)
+
+
+def test_vit_patches_equal_the_released_packing(packed, released):
+    und, vit = packed["und"], packed["vit"]
+    np.testing.assert_array_equal(und["position"][und["vit"] >= 0], released["packed_vit_token_indexes"])
+    np.testing.assert_array_equal(und["vit"][und["vit"] >= 0], np.arange(299))
+    np.testing.assert_array_equal(vit["place"], released["packed_vit_position_ids"])
+    np.testing.assert_allclose(vit["patches"] / 127.5 - 1, released["packed_vit_tokens"], atol=1e-6)
+    lengths = released["vit_token_seqlens"]
+    ends = np.cumsum(lengths)
+    np.testing.assert_array_equal(vit["start"], np.repeat(ends - lengths, lengths))
+    np.testing.assert_array_equal(vit["end"], np.repeat(ends, lengths))
+
+
+def test_two_integers_a_key_are_the_released_dense_mask(packed, released):
+    query, mask = dense_mask(packed)
+    np.testing.assert_array_equal(query, np.arange(released["sequence_length"]))
+    np.testing.assert_array_equal(mask, released["attention_mask"])
+
+
+# --- the rules, on random conversations
+
+
+def tokens_in_words(samples, words, dropped):
+    """Every token of a row in order as (sample, block, kind); a text token is a block of its own."""
+    tokens, block = [], 0
+    for s, sample in enumerate(samples):
+        for i, segment in enumerate(layout.segments(sample, words)):
+            if dropped[s] >> i & 1:
+                continue
+            for k in range(sum(segment.cost[:2])):
+                block += segment.kind == Kind.TEXT or k == 0
+                tokens.append((s, block, segment.kind))
+    return tokens
+
+
+def sees(tokens, q, k):
+    """Own sample, and: own block, or an earlier one that is not noised."""
+    (q_sample, q_block, _), (k_sample, k_block, k_kind) = tokens[q], tokens[k]
+    return q_sample == k_sample and (q_block == k_block or (k_block < q_block and k_kind != Kind.NOISED))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_spans_say_what_the_rules_say(seed):
+    rng = np.random.default_rng(seed)
+    samples = [tiny.conversation(10 * seed + i, parts=4) for i in range(3)]
+    dropped = []
+    for sample in samples:
+        conditions = [not segment.learned for segment in layout.segments(sample, tiny.vocabulary())]
+        dropped.append(sum(1 << i for i, condition in enumerate(conditions) if condition and rng.random() < 0.3))
+    row = tiny.row(samples, Budgets(400, 200, 200, 12, (32, 32), 192), dropped)
+    tokens = tokens_in_words(samples, tiny.vocabulary(), dropped)
+    query, mask = dense_mask(row)
+    np.testing.assert_array_equal(query, np.arange(len(tokens)))
+    wanted = [[sees(tokens, q, k) for k in range(len(tokens))] for q in range(len(tokens))]
+    np.testing.assert_array_equal(mask, wanted)
+
+
+def test_padding_is_seen_by_nobody():
+    row = tiny.row([tiny.conversation(0)])
+    for stream in ("und", "gen", "vit"):
+        padding = row[stream]["position"] < 0
+        assert padding.any()
+        start, end = row[stream]["start"][padding], row[stream]["end"][padding]
+        assert (start >= end).all()
+    assert not row["und"]["weight"][row["und"]["position"] < 0].any()
+    assert not row["gen"]["noised"][row["gen"]["position"] < 0].any()
+
+
+def rope_of_text(conversation, dropped=0):
+    """Rope ids of the last text's tokens."""
+    und = tiny.row([conversation], dropped=[dropped])["und"]
+    used = und["position"] >= 0
+    return und["rope"][used][-len(tiny.vocabulary().tokenizer.encode(conversation.parts[-1].content)) - 2 :]
+
+
+def test_rope_counts_one_for_a_clean_or_vit_block_and_none_for_a_noised_one():
+    text = Text("a red bench", need_loss=True)
+    for flags, advance in (
+        (dict(need_vae=True), 1),
+        (dict(need_vit=True), 1),
+        (dict(need_vae=True, need_vit=True), 2),
+        (dict(need_loss=True), 0),
+        (dict(need_loss=True, need_vae=True, need_vit=True), 2),
+    ):
+        conversation = Conversation("k", (Image(tiny.png(), **flags), text))
+        assert rope_of_text(conversation)[0] == advance, flags
+
+
+def test_a_dropped_image_leaves_no_token_but_still_counts_for_rope():
+    text = Text("a red bench", need_loss=True)
+    conversation = Conversation("k", (Image(tiny.png(), need_vae=True, need_vit=True), text))
+    whole, without_vae, text_only = (tiny.row([conversation], dropped=[d]) for d in (0b00, 0b01, 0b11))
+    assert [(r["gen"]["position"] >= 0).sum() for r in (whole, without_vae)] == [16, 0]
+    assert [(r["vit"]["position"] >= 0).sum() for r in (whole, without_vae, text_only)] == [16, 16, 0]
+    assert rope_of_text(conversation, 0b00)[0] == rope_of_text(conversation, 0b11)[0] == 2
+    assert text_only["und"]["position"].max() == len(tiny.vocabulary().tokenizer.encode("a red bench")) + 1
+
+
+def test_a_dropped_text_leaves_no_trace():
+    learned = Text("a red bench", need_loss=True)
+    alone = tiny.row([Conversation("k", (learned,))])
+    dropped = tiny.row([Conversation("k", (Text("a photo of"), learned))], dropped=[0b01])
+    for name, values in alone["und"].items():
+        np.testing.assert_array_equal(values, dropped["und"][name], err_msg=name)
+
+
+def test_a_row_has_the_shapes_that_the_step_is_compiled_for():
+    spec = layout.batch_spec(1, tiny.BUDGETS)
+    for row in (tiny.row([tiny.conversation(1)]), tiny.row([])):
+        for stream in ("und", "gen", "vit"):
+            assert spec[stream] == {n: ((1, *x.shape), x.dtype) for n, x in row[stream].items()}
+        assert spec["images"] == ((1, *row["images"].shape), row["images"].dtype)
+
+
+def test_what_a_segment_costs_is_what_it_takes():
+    sample = tiny.conversation(5, parts=8)
+    cost = np.sum([segment.cost for segment in layout.segments(sample, tiny.vocabulary())], axis=0)
+    row = tiny.row([sample], Budgets(400, 200, 200, 12, (32, 32), 192))
+    used = [(row[stream]["position"] >= 0).sum() for stream in ("und", "gen", "vit")]
+    assert [*used, row["gen"]["image"].max() + 1 if used[1] else 0] == list(cost)
+
+
+# --- bad records
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((Text("t", need_loss=True), Image(b"x")), "record train/7.*part 1|record train/7.*decoded"),
+        ((Text("t", need_loss=True), Image(tiny.png())), "record train/7: part 1 .* need_loss, need_vae or need_vit"),
+        ((Text("t"), Image(tiny.png(), need_vit=True)), "record train/7: .*nothing can be learned"),
+        ((), "record train/7: .*nothing can be learned"),
+    ],
+)
+def test_a_bad_record_is_named(parts, message):
+    with pytest.raises(UserError, match=message):
+        layout.segments(Conversation("train/7", parts), tiny.vocabulary())

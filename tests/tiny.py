@@ -1,0 +1,106 @@
+"""The smallest of everything: a model, a vocabulary, samples, batches. Tests share them."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from irg_jax.data import images, layout
+from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.images import ImageTransform
+from irg_jax.data.layout import Budgets, RowBuilder, Vocabulary
+from irg_jax.data.tokenizer import Tokenizer
+from irg_jax.data.trajectory import Trajectory
+from irg_jax.models.config import ModelConfig
+from irg_jax.models.transformer import UnifiedTransformer
+
+BAGEL_TINY = pathlib.Path(__file__).parent / "data" / "bagel_tiny"
+
+# One image is 16 generation tokens (stride 8) and 16 ViT patches (patch 8).
+CONFIG = ModelConfig.from_mapping(
+    {
+        "decoder": dict(
+            hidden=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp=24, vocab=512, rope_theta=1e4, norm_eps=1e-6
+        ),
+        "vit": dict(hidden=16, layers=2, heads=2, mlp=24, patch=8, patches_per_side=4, norm_eps=1e-6),
+        "autoencoder": dict(downsample=4, scale=2.0, shift=0.6),
+        "latent_patch": 2,
+        "max_latent_size": 4,
+        "time_features": 8,
+        "dtype": "float32",
+        "remat": "none",
+    }
+)
+BUDGETS = Budgets(und=160, gen=80, vit=64, images=5, image_size=(32, 32), vit_patch=3 * 8 * 8)
+
+
+def config(**changes) -> ModelConfig:
+    return dataclasses.replace(CONFIG, **changes)
+
+
+def model(seed: int = 0, **changes) -> UnifiedTransformer:
+    """A model in which every weight is random: zeros and ones would hide mistakes."""
+    made = UnifiedTransformer(config(**changes), rngs=nnx.Rngs(params=0))
+    graphdef, params = nnx.split(made, nnx.Param)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    noisy = [x + 0.2 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return nnx.merge(graphdef, jax.tree.unflatten(tree, noisy))
+
+
+def vocabulary() -> Vocabulary:
+    return Vocabulary(Tokenizer(BAGEL_TINY / "bagel"), ImageTransform(32, 16, 8), ImageTransform(32, 16, 8))
+
+
+def png(seed: int = 0, height: int = 32, width: int = 32) -> bytes:
+    return images.encode_png(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def trajectory(i: int = 0) -> Trajectory:
+    return Trajectory(
+        key=f"train/{i:06d}",
+        prompt=f"a photo of {i} circles",
+        thinking1=f"<think> plan {i} </think>",
+        image1=png(2 * i),
+        thinking2=f"<think> reflection {i} </think>",
+        image2=png(2 * i + 1),
+    )
+
+
+def conversation(seed: int, parts: int = 5) -> Conversation:
+    """Any order of texts and images with any flags; something is always learned."""
+    rng = np.random.default_rng(seed)
+    made: list[Text | Image] = [Text("a red bench", need_loss=True)]
+    for _ in range(parts - 1):
+        if rng.random() < 0.5:
+            made.append(Text("circle " * int(rng.integers(0, 3)), need_loss=bool(rng.integers(2))))
+        else:
+            flags = [bool(x) for x in rng.integers(0, 2, 3)]
+            size = [int(x) for x in rng.integers(1, 3, 2) * 16]
+            made.append(Image(png(seed, *size), *(flags if any(flags) else (True, True, True))))
+    return Conversation(f"random/{seed}", tuple(made[i] for i in rng.permutation(len(made))))
+
+
+def row(samples: list[Conversation], budgets: Budgets = BUDGETS, dropped: list[int] | None = None) -> dict:
+    """The samples packed into one row, without a batch axis."""
+    words = vocabulary()
+    builder = RowBuilder(words, CONFIG.max_latent_size, CONFIG.vit.patches_per_side)
+    for i, sample in enumerate(samples):
+        builder.add(sample, layout.segments(sample, words), dropped[i] if dropped else 0, mode=i)
+    return builder.build(budgets)
+
+
+def batch(*rows: dict) -> dict:
+    return jax.tree.map(lambda *x: np.stack(x), *rows)
+
+
+def optim(**changes) -> ConfigDict:
+    """The ``optim`` section of a config."""
+    values = dict(
+        lr=1e-2, schedule="constant", final_lr=1e-3, warmup_steps=0, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0,
+        clip_norm=1.0, ema=0.9, accumulate=1, freeze=(),
+    )  # fmt: skip
+    return ConfigDict(values | changes)
