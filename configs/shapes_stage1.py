@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     c.data.seed = 0
     c.data.mixture = SIX_MODES
     c.data.initial_target = "draft"  # the first turn learns to paint the weak picture, so the second has work to do
+    c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
     c.data.dropout = ConfigDict(dict(text=0.0, vit=0.0, vae=0.3))
     c.data.batch_size = 8  # rows
     c.data.budgets = ConfigDict(dict(und=256, gen=128, vit=48, images=2))  # of one row

@@ -34,10 +34,19 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints,
 
 
 def main(config: Any) -> None:
-    """Runs the stages of ``config``, or the one stage that it is."""
+    """Runs ``config`` in the folder that the command names."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
-    workdir = Path(_WORKDIR.value).absolute()
+    run(config, Path(_WORKDIR.value).absolute())
+
+
+def run(config: Any, workdir: Path) -> None:
+    """Runs the stages of ``config``, generates and reports; or runs the one stage that it is.
+
+    Args:
+      config: as loaded; ``{workdir}`` in its values is filled in here.
+      workdir: folder of the run.
+    """
     claim(workdir, config)
     log = RunLog(workdir)
     resolved = configs.resolve(config, workdir)

@@ -1,6 +1,7 @@
 """The smallest of everything: a model, a vocabulary, samples, batches. Tests share them."""
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -14,8 +15,11 @@ from irg_jax.data.images import ImageTransform
 from irg_jax.data.layout import Budgets, RowBuilder, Vocabulary
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.data.trajectory import Trajectory
-from irg_jax.models.config import ModelConfig
+from irg_jax.models.autoencoder import PixelAutoencoder
+from irg_jax.models.config import DecoderConfig, ModelConfig
 from irg_jax.models.transformer import UnifiedTransformer
+from irg_jax.training.optimizer import weight_name
+from irg_jax.training.state import graph_of
 
 BAGEL_TINY = pathlib.Path(__file__).parent / "data" / "bagel_tiny"
 
@@ -34,6 +38,7 @@ CONFIG = ModelConfig.from_mapping(
         "remat": "none",
     }
 )
+AUTOENCODER = PixelAutoencoder(**dataclasses.asdict(CONFIG.autoencoder))
 BUDGETS = Budgets(und=160, gen=80, vit=64, images=5, image_size=(32, 32), vit_patch=3 * 8 * 8)
 
 
@@ -41,14 +46,21 @@ def config(**changes) -> ModelConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 
+@functools.cache
+def weights(seed: int = 0) -> nnx.State:
+    """Weights that are all random: fresh ones are full of zeros and ones, which hide mistakes."""
+    rng = np.random.default_rng(seed)
+
+    def one(path, x):
+        around = 1.0 if weight_name(path).endswith("scale") else 0.0
+        return jax.numpy.asarray(around + 0.3 * rng.normal(size=x.shape), x.dtype)
+
+    return jax.tree_util.tree_map_with_path(one, graph_of(CONFIG)[1])
+
+
 def model(seed: int = 0, **changes) -> UnifiedTransformer:
-    """A model in which every weight is random: zeros and ones would hide mistakes."""
-    made = UnifiedTransformer(config(**changes), rngs=nnx.Rngs(params=0))
-    graphdef, params = nnx.split(made, nnx.Param)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    noisy = [x + 0.2 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-    return nnx.merge(graphdef, jax.tree.unflatten(tree, noisy))
+    """A model with ``weights(seed)``; ``changes`` are those of its config, such as ``dtype``."""
+    return nnx.merge(graph_of(config(**changes))[0], weights(seed))
 
 
 def vocabulary() -> Vocabulary:
@@ -104,3 +116,14 @@ def optim(**changes) -> ConfigDict:
         clip_norm=1.0, ema=0.9, accumulate=1, freeze=(),
     )  # fmt: skip
     return ConfigDict(values | changes)
+
+
+def row_cost(*samples: Conversation) -> tuple[int, int, int, int]:
+    """The budgets that these samples fill to the last token: (und, gen, vit, images)."""
+    words = vocabulary()
+    costs = [segment.cost for sample in samples for segment in layout.segments(sample, words)]
+    return tuple(int(x) for x in np.sum(costs, axis=0))
+
+
+def decoder(**changes) -> DecoderConfig:
+    return dataclasses.replace(CONFIG.decoder, **changes)

@@ -1,8 +1,12 @@
 """What a model reads and writes: a conversation of text parts and image parts."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,28 +42,28 @@ class Conversation:
     parts: tuple[Text | Image, ...]
 
 
-class ConversationSource(Protocol):
-    """Random access to conversations: what a learning mode offers to the packer."""
+class Source(Protocol[T_co]):
+    """Random access to records: trajectories from a data set, conversations from a learning mode."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Conversation: ...
+    def __getitem__(self, index: int) -> T_co: ...
 
 
-class MappedSource:
-    """A source of trajectories seen through one learning mode.
+class MappedSource(Generic[A, B]):
+    """A source seen through a function of its records.
 
     Args:
-      trajectories: random access to ``Trajectory`` records.
-      mode: a function from a trajectory to a conversation (see ``modes``).
+      source: random access to the records.
+      function: such as a learning mode, from a trajectory to a conversation (see ``modes``).
     """
 
-    def __init__(self, trajectories: Sequence, mode):
-        self._trajectories = trajectories
-        self._mode = mode
+    def __init__(self, source: Source[A], function: Callable[[A], B]):
+        self._source = source
+        self._function = function
 
     def __len__(self) -> int:
-        return len(self._trajectories)
+        return len(self._source)
 
-    def __getitem__(self, index: int) -> Conversation:
-        return self._mode(self._trajectories[index])
+    def __getitem__(self, index: int) -> B:
+        return self._function(self._source[index])

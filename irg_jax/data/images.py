@@ -12,7 +12,7 @@ import PIL.ImageOps
 
 from irg_jax.errors import UserError
 
-# Pillow warns above this many pixels (256 MiB of RGB) and refuses above twice as many; here the first is refused already.
+# 256 MiB of RGB. Pillow warns above this and refuses above twice as much; here the first is refused already.
 MAX_DECODED_PIXELS = 256 * 1024 * 1024 // 3
 
 
@@ -73,7 +73,9 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
 
 
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:
-    """(width, height) from the header, EXIF rotation taken into account. Pillow decodes a PNG for its EXIF, no other file.
+    """(width, height) from the header, EXIF rotation taken into account.
+
+    Pillow decodes a PNG to find its EXIF, so a PNG that is broken is found here already.
 
     Raises:
       UserError: bytes that are no image, or one that would decode to more than ``MAX_DECODED_PIXELS``.

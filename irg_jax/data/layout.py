@@ -14,8 +14,11 @@ in the positions alone.
 
 import dataclasses
 import enum
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from irg_jax.data import images
 from irg_jax.data.conversation import Conversation, Text
@@ -120,7 +123,7 @@ class RowBuilder:
         self._images: list[np.ndarray] = []
         self._counts = {"und": 0, "gen": 0, "vit": 0}
 
-    def add(self, conversation: Conversation, parts: list[Segment], dropped: int, mode: int) -> None:
+    def add(self, conversation: Conversation, parts: Sequence[Segment], dropped: int, mode: int) -> None:
         """Appends one sample.
 
         Args:
@@ -132,16 +135,17 @@ class RowBuilder:
         kept = [segment for i, segment in enumerate(parts) if not dropped >> i & 1]
         end = self._position + sum(sum(segment.cost[:2]) for segment in kept)
         rope = 0
-        decoded: dict[int, object] = {}
+        decoded: dict[int, PIL.Image.Image] = {}
         for i, segment in enumerate(parts):
             if dropped >> i & 1:
                 rope += segment.kind in (Kind.VIT, Kind.CLEAN)
-            elif segment.kind == Kind.TEXT:
-                rope += self._add_text(conversation.parts[segment.part].content, segment.learned, rope, end, mode)
+                continue
+            part = conversation.parts[segment.part]
+            if isinstance(part, Text):
+                rope += self._add_text(part.content, segment.learned, rope, end, mode)
             else:
-                content = conversation.parts[segment.part].content
                 if segment.part not in decoded:
-                    decoded[segment.part] = images.decode(content, conversation.key)
+                    decoded[segment.part] = images.decode(part.content, conversation.key)
                 self._add_block(segment, decoded[segment.part], rope, end, mode)
                 rope += segment.kind != Kind.NOISED
 
@@ -161,7 +165,7 @@ class RowBuilder:
         self._position += n
         return n
 
-    def _add_block(self, segment: Segment, image, rope: int, end: int, mode: int) -> None:
+    def _add_block(self, segment: Segment, image: PIL.Image.Image, rope: int, end: int, mode: int) -> None:
         t = self._vocabulary.tokenizer
         rows, columns = segment.grid
         n, start = rows * columns, self._position
@@ -177,10 +181,9 @@ class RowBuilder:
                 self._vit, "vit", n, patches=patches, place=place, position=np.arange(first, first + n),
                 start=np.full(n, first), end=np.full(n, first + n),
             )  # fmt: skip
-            ids = np.full(n + 2, t.pad, np.int32)
+            ids = np.array([t.vision_start, *[t.pad] * n, t.vision_end], np.int32)
             vit = np.concatenate([[-1], np.arange(first, first + n), [-1]])
             positions = np.arange(start, start + n + 2, dtype=np.int32)
-            ids[0], ids[-1] = t.vision_start, t.vision_end
         else:
             ids, vit, positions = np.array([t.vision_start, t.vision_end], np.int32), np.full(2, -1), edges
             self._append(
@@ -207,7 +210,7 @@ class RowBuilder:
 
         Padding is a key that nobody sees (``start`` beyond every position) and a query without weight.
         """
-        row = {
+        row: dict[str, Any] = {
             "und": _stack(self._und, budgets.und, _UND),
             "gen": _stack(self._gen, budgets.gen, _GEN),
             "vit": _stack(self._vit, budgets.vit, _vit_columns(budgets)),
@@ -277,10 +280,14 @@ def _stack(stream: list[dict], budget: int, columns: dict) -> dict:
 def batch_spec(rows: int, budgets: Budgets) -> dict:
     """Shapes and dtypes of a batch as a tree of (shape, dtype) leaves: what every step is compiled for.
 
-    Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array a column; ``images`` is uint8
-    [rows, images, height, width, 3].
+    Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array a column; ``images`` is
+    uint8 [rows, images, height, width, 3].
     """
-    streams = {"und": (budgets.und, _UND), "gen": (budgets.gen, _GEN), "vit": (budgets.vit, _vit_columns(budgets))}
+    streams: dict[str, tuple[int, dict]] = {
+        "und": (budgets.und, _UND),
+        "gen": (budgets.gen, _GEN),
+        "vit": (budgets.vit, _vit_columns(budgets)),
+    }
     spec: dict = {
         stream: {name: ((rows, n, *shape), np.dtype(dtype)) for name, (dtype, shape, _) in columns.items()}
         for stream, (n, columns) in streams.items()

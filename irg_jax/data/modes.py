@@ -10,6 +10,7 @@
 | improving_full_learning                   | prompt, thinking 1, image 1 (VAE + ViT)          | thinking 2, image 2|
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -37,7 +38,9 @@ def initial_thinking_generation_learning(t: Trajectory) -> Conversation:
     return Conversation(t.key, (Text(t.prompt), Text(t.thinking1, need_loss=True)))
 
 
-def initial_full_learning(t: Trajectory, target: Callable[[Trajectory], bytes] = INITIAL_TARGETS["good"]) -> Conversation:
+def initial_full_learning(
+    t: Trajectory, target: Callable[[Trajectory], bytes] = INITIAL_TARGETS["good"]
+) -> Conversation:
     """Thinking 1 and the first picture; ``target`` says which picture of the trajectory that is."""
     return Conversation(t.key, (Text(t.prompt), Text(t.thinking1, need_loss=True), Image(target(t), need_loss=True)))
 
@@ -74,6 +77,13 @@ MODES: dict[str, Callable[[Trajectory], Conversation]] = {
         improving_thinking_generation_learning,
         improving_full_learning,
     )
+}
+
+
+THINKING1: dict[str, Callable[[Trajectory], Trajectory]] = {
+    "plan": lambda t: t,
+    # A thought that says nothing: what planning is measured against.
+    "none": lambda t: dataclasses.replace(t, thinking1="<think> </think>"),
 }
 
 

@@ -4,8 +4,8 @@ The plan is a pure function of the lengths, the mixture, the budgets and the see
 asked for, so the whole state of the data is one integer, the next row, and a run resumes exactly.
 """
 
-import collections
 import dataclasses
+import math
 import threading
 from collections.abc import Sequence
 
@@ -45,6 +45,11 @@ class Dropout:
     vit: float = 0.0
     vae: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name, rate in dataclasses.asdict(self).items():
+            if not 0 <= rate <= 1:
+                raise UserError(f"data.dropout.{name}: {rate} must be a probability, from 0 to 1")
+
     def of(self, kind: Kind) -> float:
         """The probability for a segment of this kind."""
         return {Kind.TEXT: self.text, Kind.VIT: self.vit, Kind.CLEAN: self.vae}.get(kind, 0.0)
@@ -65,7 +70,7 @@ class Placed:
     component: int
     sample: int
     dropped: int
-    cost: tuple[int, int, int, int]
+    cost: tuple[int, ...]
     draw: int
 
 
@@ -79,7 +84,8 @@ def split_oversize(
       budgets: (und, gen, vit, images) of a row.
       max_tokens: most tokens in one sample, both streams together.
     """
-    fitting, oversize = [], []
+    fitting: list[int] = []
+    oversize: list[int] = []
     for i, sample in enumerate(samples):
         cost = np.sum([segment.cost for segment in sample], axis=0)
         fits = (cost <= budgets).all() and cost[0] + cost[1] <= max_tokens
@@ -113,12 +119,18 @@ class Plan:
         if not components:
             raise UserError("data.mixture: no learning mode is listed; list at least one (mode, weight)")
         for component in components:
-            if not component.weight > 0:
-                raise UserError(f"data.mixture: the weight of {component.name} is {component.weight}; it must be > 0")
+            if not 0 < component.weight < math.inf:
+                raise UserError(
+                    f"data.mixture: the weight of {component.name} is {component.weight}; it must be finite and > 0"
+                )
             if not component.samples:
-                raise UserError(f"data.mixture: {component.name} has no sample that fits a row; raise data.budgets")
+                raise UserError(
+                    f"data.mixture: {component.name} has no sample that fits a row; raise data.budgets or "
+                    "data.max_sample_tokens, or give more data"
+                )
         self._components = components
         self._budgets = np.array(budgets)
+        self._scale = np.maximum(self._budgets, 1)  # a budget may be 0, such as that of images where all is text
         self._dropout = dropout
         self._rows_per_pack = rows_per_pack
         self._seed = seed
@@ -127,7 +139,7 @@ class Plan:
         self._drawn = np.zeros(len(components), np.int64)
         self._weights = np.array([c.weight for c in components]) / sum(c.weight for c in components)
         self._orders: list[tuple[int, np.ndarray]] = [(-1, np.array([])) for _ in components]
-        self._pending: collections.deque[Placed] = collections.deque()
+        self._pending: list[Placed] = []
 
     def row(self, index: int) -> tuple[Placed, ...]:
         """Row ``index``; rows before it are planned first."""
@@ -149,8 +161,10 @@ class Plan:
             left[row] -= sample.cost
 
         self._refill()
-        if self._drawn.sum() - self._pending[0].draw > PATIENCE:
-            place(0, self._pending.popleft())
+        oldest = min(self._pending, key=lambda sample: sample.draw)
+        if self._drawn.sum() - oldest.draw > PATIENCE:
+            self._pending.remove(oldest)
+            place(0, oldest)
         for index, component in enumerate(self._components):
             if component.mandatory:
                 sample = self._take(index)
@@ -158,7 +172,7 @@ class Plan:
                 if fits.any():
                     place(int(np.argmax(fits * left[:, 0])), sample)
                 else:
-                    self._pending.appendleft(sample)
+                    self._pending.append(sample)
         for row in range(self._rows_per_pack):
             while True:
                 self._refill()
@@ -167,7 +181,7 @@ class Plan:
                 if not fits.any():
                     break
                 # The sample that points most along what is left keeps both budgets filling at one pace.
-                pull = (costs / self._budgets) @ (left[row] / self._budgets)
+                pull = (costs / self._scale) @ (left[row] / self._scale)
                 best = int(np.argmax(np.where(fits, pull, -1.0)))
                 place(row, self._pending[best])
                 del self._pending[best]

@@ -1,14 +1,15 @@
-"""From a data set and a mixture to batches: index, plan, build rows, batch, prefetch (Grain, random access to the end)."""
+"""From a data set and a mixture to batches: index, plan, build rows, batch, prefetch (Grain, random access)."""
 
 import dataclasses
 import logging
 from collections.abc import Sequence
 
 import grain
+import jax
 import numpy as np
 
 from irg_jax.data import layout, packing
-from irg_jax.data.conversation import ConversationSource
+from irg_jax.data.conversation import Conversation, Source
 from irg_jax.data.layout import Budgets, RowBuilder, Vocabulary
 from irg_jax.errors import UserError
 
@@ -20,10 +21,10 @@ class MixtureRow:
     mode: str
     weight: float
     mandatory: bool
-    source: ConversationSource
+    source: Source[Conversation]
 
 
-def index(source: ConversationSource, vocabulary: Vocabulary) -> list[list[layout.Segment]]:
+def index(source: Source[Conversation], vocabulary: Vocabulary) -> list[list[layout.Segment]]:
     """The segments of every conversation: all that planning needs to know.
 
     Raises:
@@ -84,9 +85,7 @@ class PackedRows:
             kept = [samples[i] for i in fitting]
             components.append(packing.Component(row.mode, row.weight, row.mandatory, kept, fitting))
         self._components = components
-        self.plan = packing.Plan(
-            components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed
-        )
+        self.plan = packing.Plan(components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed)
 
     @property
     def modes(self) -> list[str]:
@@ -128,6 +127,8 @@ def batches(
 ) -> grain.DatasetIterator:
     """An iterator over this process's share of every global batch; its state is one integer.
 
+    A process takes neighbouring rows, so the shares of all processes, one after another, are the global batch in order.
+
     Args:
       rows: where the rows come from.
       batch_size: rows in a global batch.
@@ -140,11 +141,10 @@ def batches(
     """
     if batch_size % process_count:
         raise UserError(f"data.batch_size: {batch_size} rows do not divide over {process_count} processes")
-    dataset = grain.MapDataset.source(rows)[process_index::process_count]
-    dataset = dataset.batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
+    dataset = grain.MapDataset.source(rows).batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
+    dataset = dataset[process_index::process_count]
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)))
 
 
 def _stack(rows: Sequence[dict]) -> dict:
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return {name: _stack(values) if isinstance(values[0], dict) else np.stack(values) for name, values in columns.items()}
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)

@@ -1,12 +1,11 @@
 """From the ``data`` section of a config to packed rows: data set, tokenizer, mixture, budgets."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from irg_jax.data import modes, packing, tokenizer
-from irg_jax.data.conversation import MappedSource
+from irg_jax.data.conversation import MappedSource, Source
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.layout import Budgets, Vocabulary
 from irg_jax.data.pipeline import MixtureRow, PackedRows
@@ -30,9 +29,9 @@ def prepare(data: Any) -> None:
             tokenizer.train(_texts(trajectories), data.world.vocab, data.tokenizer)
 
 
-def _texts(trajectories: Sequence[Trajectory]) -> list[str]:
+def _texts(trajectories: Source[Trajectory]) -> list[str]:
     texts = [modes.INITIAL_QUESTION, modes.IMPROVING_QUESTION]
-    for trajectory in trajectories:
+    for trajectory in (trajectories[i] for i in range(len(trajectories))):
         texts += [trajectory.prompt, trajectory.thinking1, trajectory.thinking2]
     return texts
 
@@ -73,7 +72,9 @@ def packed_rows(data: Any, model: ModelConfig, *, length: int, rows_per_pack: in
       UserError: a missing or damaged data set, a bad record, a mixture that cannot be.
     """
     words = vocabulary(data, model)
-    trajectories = shapes.open_source(data.dir, "train")
+    if data.thinking1 not in modes.THINKING1:
+        raise UserError(f"data.thinking1: {data.thinking1!r} is none of {', '.join(modes.THINKING1)}")
+    trajectories = MappedSource(shapes.open_source(data.dir, "train"), modes.THINKING1[data.thinking1])
     mixture = []
     for row in data.mixture:
         if len(row) != 3:

@@ -10,7 +10,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from irg_jax.errors import UserError
 
-# Qwen2 cuts text into these pieces before it merges bytes: contractions, words, single digits, punctuation, white space.
+# Qwen2 cuts text into these pieces before it merges bytes: contractions, words, digits, punctuation, white space.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -114,7 +114,8 @@ def _read(directory: Path) -> tokenizers.Tokenizer:
         if vocab.exists() and merges.exists():
             return _empty(models.BPE.from_file(str(vocab), str(merges)))
     except Exception as error:  # the library raises bare Exception
-        raise UserError(f"{directory}: the tokenizer files cannot be read ({error}); copy or train them again") from error
+        message = f"{directory}: the tokenizer files cannot be read ({error}); copy or train them again"
+        raise UserError(message) from error
     raise UserError(f"{directory}: no tokenizer here; needed is tokenizer.json, or vocab.json and merges.txt")
 
 

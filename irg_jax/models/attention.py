@@ -45,7 +45,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> jax.Arr
       nobody. Scores and softmax are float32.
     """
     batch, queries, heads, size = q.shape
-    groups = k.shape[2]
+    keys, groups = k.shape[1:3]
     repeat = heads // groups
     # The query heads of a group stand below one another, so that each group is one plain matmul.
     q = (q * size**-0.5).reshape(batch, queries, groups, repeat, size).transpose(0, 2, 3, 1, 4)
@@ -53,9 +53,9 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> jax.Arr
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     with jax.named_scope("attention"):
         scores = jnp.einsum("bgqd,bgkd->bgqk", q, k, preferred_element_type=jnp.float32)
-        scores = scores.reshape(batch, groups, repeat, queries, -1)
+        scores = scores.reshape(batch, groups, repeat, queries, keys)
         scores = jnp.where(visible(spans)[:, None, None], scores, jnp.finfo(jnp.float32).min)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        out = jnp.einsum("bgqk,bgkd->bgqd", weights.reshape(batch, groups, repeat * queries, -1), v)
+        out = jnp.einsum("bgqk,bgkd->bgqd", weights.reshape(batch, groups, repeat * queries, keys), v)
     out = out.reshape(batch, groups, repeat, queries, size).transpose(0, 3, 1, 2, 4)
     return out.reshape(batch, queries, heads, size)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class PixelAutoencoder:
-    """Space to depth: every ``downsample``² pixels become the channels of one latent. Training-free, exactly invertible.
+    """Space to depth: every ``downsample``² pixels become the channels of one latent. Nothing is trained or lost.
 
     Attributes:
       downsample: pixels a latent's side.

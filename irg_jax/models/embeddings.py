@@ -13,7 +13,7 @@ def timestep_features(t: jax.Array, size: int) -> jax.Array:
 
 
 def position_2d(place: jax.Array, side: int, size: int) -> jax.Array:
-    """Sin-cos embedding of a place in a square table, float32 [..., size]: column's half, then row's, each sin then cos.
+    """Sin-cos embedding of a place in a square table, float32 [..., size]: column's half, then row's, sin then cos.
 
     Args:
       place: row·side + column, int32.

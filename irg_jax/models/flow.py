@@ -3,7 +3,6 @@
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 Times = TypeVar("Times", jax.Array, np.ndarray)

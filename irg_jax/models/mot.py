@@ -24,8 +24,8 @@ class Expert(nnx.Module):
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         d, size = config.hidden, config.head_dim
 
-        def linear(n_in: int, n_out: int, *axes: str, bias: bool = False) -> Linear:
-            return Linear(n_in, n_out, axes, bias=bias, rngs=rngs, init=_kernel)
+        def linear(n_in: int, n_out: int, in_axis: str, out_axis: str, bias: bool = False) -> Linear:
+            return Linear(n_in, n_out, (in_axis, out_axis), bias=bias, rngs=rngs, init=_kernel)
 
         self.attention_norm = RMSNorm(d, "embed", eps=config.norm_eps, rngs=rngs)
         self.q = linear(d, config.heads * size, "embed", "heads", bias=True)
@@ -58,7 +58,7 @@ class Expert(nnx.Module):
 
 
 class MoTBlock(nnx.Module):
-    """One layer: both experts around a joint attention. Fresh generation weights are copies of the understanding ones."""
+    """One layer: both experts around a joint attention. Fresh generation weights are copies of the others."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         key = rngs.params()

@@ -155,8 +155,8 @@ class UnifiedTransformer(nnx.Module):
           past: earlier keys and values, where sampling has cached them.
 
         Returns:
-          final hidden states of both streams after their norms, [B, T, D]; and, where ``past`` is given, keys and values
-          of ``und`` then ``gen``, [layers, B, U + G, kv_heads, head_dim] each.
+          final hidden states of both streams after their norms, [B, T, D]; and, where ``past`` is given, keys and
+          values of ``und`` then ``gen``, [layers, B, U + G, kv_heads, head_dim] each.
         """
         decoder = self.config.decoder
         earlier = ((past.start, past.end),) if past is not None else ()
@@ -168,7 +168,7 @@ class UnifiedTransformer(nnx.Module):
         )
         angles = [embeddings.rope_angles(s.rope, decoder.head_dim, decoder.rope_theta) for s in (und, gen)]
 
-        def layer(carry, scanned):
+        def layer(carry: tuple, scanned: tuple) -> tuple:
             block, cached = scanned
             und_x, gen_x, fresh = block(*carry, *angles, spans, cached)
             return (und_x, gen_x), (fresh if past is not None else None)

@@ -1,7 +1,6 @@
 """The image encoder: a NaViT of packed patches (SigLIP2 as BAGEL uses it), images attending only within themselves."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from irg_jax.models import embeddings
@@ -18,8 +17,8 @@ class ViTBlock(nnx.Module):
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         d = config.hidden
 
-        def linear(n_in: int, n_out: int, *axes: str) -> Linear:
-            return Linear(n_in, n_out, axes, bias=True, rngs=rngs, init=_kernel)
+        def linear(n_in: int, n_out: int, in_axis: str, out_axis: str) -> Linear:
+            return Linear(n_in, n_out, (in_axis, out_axis), bias=True, rngs=rngs, init=_kernel)
 
         self.norm1 = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
         self.q = linear(d, d, "vit_embed", "vit_heads")

@@ -123,8 +123,8 @@ def _scores(scores: dict[str, Any]) -> str:
         _score_row(kind.replace("_", " "), share, second["kinds"][kind], "") for kind, share in first["kinds"].items()
     ]
     rows.append(_score_row("all pictures", first["pooled"], second["pooled"], "sum"))
-    overall = ({"share": turn["overall"]} for turn in (first, second))
-    rows.append(_score_row("mean of the kinds", *overall, ""))
+    overall = [{"share": turn["overall"]} for turn in (first, second)]
+    rows.append(_score_row("mean of the kinds", overall[0], overall[1], ""))
     detail = [f"<td class=bar>{turn['detail']:.3f}</td>" for turn in (first, second)]
     gain = second["detail"] - first["detail"]
     rows.append(f"<tr><th>fine detail</th>{''.join(detail)}<td>{_delta(gain, f'{gain:+.3f}')}</td></tr>")

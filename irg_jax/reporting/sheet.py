@@ -15,8 +15,13 @@ _LINE = 18
 _LINES = 11
 _PAPER, _INK, _SOFT, _RULE = "#ffffff", "#1b1d21", "#5c6370", "#e1e2dd"
 _TURN1, _TURN2, _GOOD, _BAD = "#b45309", "#1d4ed8", "#15803d", "#b91c1c"
-_COLUMNS = (("prompt", 190, _INK), ("thinking 1", 220, _TURN1), ("picture 1", _PICTURE, _TURN1))
-_COLUMNS += (("thinking 2", 440, _TURN2), ("picture 2", _PICTURE, _TURN2))
+_COLUMNS = (
+    ("prompt", 190, _INK),
+    ("thinking 1", 220, _TURN1),
+    ("picture 1", _PICTURE, _TURN1),
+    ("thinking 2", 440, _TURN2),
+    ("picture 2", _PICTURE, _TURN2),
+)
 
 
 def draw(rows: Sequence[Judged]) -> Image.Image:
@@ -41,7 +46,7 @@ def draw(rows: Sequence[Judged]) -> Image.Image:
     return sheet
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     # The font that Pillow carries, so that the sheet looks the same on every machine.
     return ImageFont.load_default(size)
 
@@ -68,7 +73,7 @@ def _write(
         pen.text((place[0], place[1] + number * _LINE), line, _SOFT if heading else _INK, font)
 
 
-def _wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+def _wrap(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -6,8 +6,8 @@ from irg_jax.models.config import ModelConfig
 def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float, pairs: float) -> float:
     """FLOPs that the model needs for one step.
 
-    A multiply-add is two FLOPs and the backward pass costs twice the forward pass, so every weight costs six a token that
-    it is applied to, and every visible (query, key) pair 12·heads·head_dim a layer.
+    A multiply-add is two FLOPs and the backward pass costs twice the forward pass, so every weight costs six a token
+    that it is applied to, and every visible (query, key) pair 12·heads·head_dim a layer.
 
     Args:
       config: the model's shape.

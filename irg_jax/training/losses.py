@@ -80,11 +80,11 @@ def token_losses(model: UnifiedTransformer, autoencoder: Any, batch: dict, draws
     )
     und_x = model.embed_und(und["ids"], und["vit"], features)
     gen_x = model.embed_gen(flow.interpolate(x0, draws.noise, t), t, gen["place"])
-    streams = (
-        Stream(x, *(stream[name] for name in ("position", "rope", "start", "end")))
-        for x, stream in ((und_x, und), (gen_x, gen))
-    )
-    und_h, gen_h, _ = model(*streams)
+
+    def placed(x: jax.Array, stream: dict) -> Stream:
+        return Stream(x, *(stream[name] for name in ("position", "rope", "start", "end")))
+
+    und_h, gen_h, _ = model(placed(und_x, und), placed(gen_x, gen))
     with jax.named_scope("losses"):
         ce = optax.softmax_cross_entropy_with_integer_labels(model.logits(und_h), und["label"])
         error = model.velocity(gen_h) - flow.velocity_target(x0, draws.noise)

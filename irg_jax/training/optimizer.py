@@ -19,8 +19,10 @@ def learning_rate(optim: Any, steps: int) -> optax.Schedule:
     """The learning rate by step: linear warm-up, then constant, or a cosine down to ``final_lr`` at the last step.
 
     Raises:
-      UserError: an unknown schedule, or a warm-up as long as the run.
+      UserError: an unknown schedule, a rate that is not positive, or a warm-up as long as the run.
     """
+    if not optim.lr > 0:
+        raise UserError(f"optim.lr: {optim.lr} must be > 0; to train nothing, freeze")
     if optim.schedule not in SCHEDULES:
         raise UserError(f"optim.schedule: {optim.schedule!r} is none of {', '.join(SCHEDULES)}")
     if not 0 <= optim.warmup_steps < steps:
@@ -54,21 +56,31 @@ def freeze_steps(params: Any, rows: Sequence[tuple[str, int]]) -> Any:
         First match wins; a weight without a match is never frozen.
 
     Raises:
-      UserError: a row that matches no weight.
+      UserError: a row that is none, or that matches no weight that an earlier row leaves.
     """
-    unused = {regex for regex, _ in rows}
+    for row in rows:
+        if not (isinstance(row, Sequence) and [type(x) for x in row] == [str, int] and row[1] >= 0):
+            raise UserError(f"optim.freeze: {row!r} must be (regex, step) with a step of at least 0")
+        try:
+            re.compile(row[0])
+        except re.error as error:
+            raise UserError(f"optim.freeze: {row[0]!r} is no regular expression ({error})") from error
+    unused = dict.fromkeys(regex for regex, _ in rows)
 
     def one(path: tuple, _: Any) -> int:
         name = weight_name(path)
         for regex, step in rows:
             if re.search(regex, name):
-                unused.discard(regex)
+                unused.pop(regex, None)
                 return step
         return NEVER
 
     steps = jax.tree_util.tree_map_with_path(one, params, is_leaf=lambda x: isinstance(x, nnx.Variable))
     if unused:
-        raise UserError(f"optim.freeze: {sorted(unused)[0]!r} matches no weight; names look like blocks.und.q.kernel")
+        raise UserError(
+            f"optim.freeze: {next(iter(unused))!r} matches no weight that an earlier row leaves; "
+            "names look like blocks.und.q.kernel"
+        )
     return steps
 
 

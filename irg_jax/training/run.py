@@ -18,20 +18,24 @@ def claim(workdir: Path, config: Any) -> None:
     """Makes the folder this config's, or finds that it is already.
 
     Raises:
-      UserError: the folder belongs to a run of another config; the first key that differs is named.
+      UserError: the folder belongs to a run of another config (the first key that differs is named), or cannot be made.
     """
     path = workdir / "config.json"
     if not path.exists():
         if any(workdir.glob("*/checkpoints")) or (workdir / "checkpoints").exists():
             raise UserError(f"{workdir}: holds checkpoints but no config.json; choose another --workdir")
-        workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{workdir}: cannot be the run's folder ({error.strerror}); choose another") from error
         configs.save(config, path)
         return
-    mine, theirs = (dict(_leaves(json.loads(text))) for text in (configs.to_json(config), path.read_text("utf-8")))
+    mine, theirs = (dict(_leaves(json.loads(configs.to_json(c)))) for c in (config, configs.load(path)))
     for key in sorted(mine.keys() | theirs.keys()):
-        if mine.get(key) != theirs.get(key):
+        if key not in mine or key not in theirs or mine[key] != theirs[key]:
+            there, here = (repr(values[key]) if key in values else "missing" for values in (theirs, mine))
             raise UserError(
-                f"{workdir}: belongs to another run: {key} is {theirs.get(key)!r} there, {mine.get(key)!r} here; "
+                f"{workdir}: belongs to another run: {key} is {there} there, {here} here; "
                 f"choose another --workdir, or repeat that run with --config {path}"
             )
 
@@ -45,7 +49,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class RunLog:
-    """``run.json``: the command, the code's commit, when it started, and the seconds of each phase, over all restarts."""
+    """``run.json``: the command, the code's commit, the start, and the seconds of each phase over all restarts."""
 
     def __init__(self, workdir: Path):
         self._path = workdir / "run.json"
@@ -69,13 +73,17 @@ class RunLog:
 
     def _write(self) -> None:
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free the disk") from error
 
 
 def _commit() -> str:
-    here = Path(__file__).parent
-    found = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
-    )
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True)
+    except OSError:  # no git on this machine
+        return ""
     return found.stdout.strip() if found.returncode == 0 else ""

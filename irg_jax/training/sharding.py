@@ -47,7 +47,7 @@ def make_mesh(axes: Mapping[str, int], devices: list | None = None) -> Mesh:
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) == 1 and fixed > 0 and len(devices) % fixed == 0:
         sizes[free[0]] = len(devices) // fixed
-    if math.prod(sizes.values()) != len(devices):
+    if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
         shape = " x ".join(f"{name} {size}" for name, size in axes.items())
         raise UserError(f"mesh: {shape} does not make {len(devices)} devices; set one axis to -1 to take what is left")
     types = (jax.sharding.AxisType.Auto,) * len(sizes)

@@ -37,8 +37,8 @@ def make_step(
 ) -> Step:
     """Compiles the training step.
 
-    The loss is ce_weight·ΣCE/N_CE + mse_weight·ΣMSE/N_MSE with both counts over the global batch, so neither packing, nor
-    the number of devices, nor ``accumulate`` changes it.
+    The loss is ce_weight·ΣCE/N_CE + mse_weight·ΣMSE/N_MSE with both counts over the global batch, so neither packing,
+    nor the number of devices, nor ``accumulate`` changes it.
 
     Args:
       shaped: the state's structure and shardings.
@@ -112,8 +112,14 @@ def make_step(
             "tokens/ce": counts[0],
             "tokens/mse": counts[1],
             "tokens/vit": jnp.sum(batch["vit"]["position"] >= 0),
-            "pairs": sum(jnp.sum(jnp.where(s["position"] >= 0, s["end"] - s["start"], 0)) for s in (und, gen)),
+            "pairs": visible_pairs(und) + visible_pairs(gen),
         }
         return TrainState(state.step + 1, params, ema, opt), metrics
 
     return jax.jit(step, donate_argnums=0, in_shardings=(shaped.shardings, batch_sharding))
+
+
+def visible_pairs(stream: dict) -> jax.Array:
+    """(query, key) pairs of the keys in ``stream``, float32: a batch of long rows has more than int32 can count."""
+    queries = jnp.where(stream["position"] >= 0, stream["end"] - stream["start"], 0)
+    return jnp.sum(queries.astype(jnp.float32))

@@ -1,19 +1,14 @@
 """From a conversation to token arrays, against what the released code packs and against the rules in plain words."""
 
-import json
-
+import jax
 import numpy as np
 import pytest
 
 from irg_jax.data import layout
 from irg_jax.data.conversation import Conversation, Image, Text
-from irg_jax.data.images import ImageTransform
-from irg_jax.data.layout import Budgets, Kind, RowBuilder, Vocabulary
-from irg_jax.data.tokenizer import Tokenizer
+from irg_jax.data.layout import Budgets, Kind
 from irg_jax.errors import UserError
-from tests import tiny
-
-BAGEL_TINY = tiny.BAGEL_TINY
+from tests import released, tiny
 
 
 def dense_mask(row):
@@ -28,86 +23,69 @@ def dense_mask(row):
 
 
 @pytest.fixture(scope="module")
-def released():
-    return dict(np.load(BAGEL_TINY / "packed_batch.npz"))
+def wanted():
+    return released.arrays("packed_batch")
 
 
 @pytest.fixture(scope="module")
 def packed():
-    """The same seven samples in one row of exactly their size."""
-    words = Vocabulary(
-        Tokenizer(BAGEL_TINY / "bagel"),
-        ImageTransform(max_size=128, min_size=32, stride=16),
-        ImageTransform(max_size=140, min_size=56, stride=14),
-    )
-    builder = RowBuilder(words, max_latent_size=8, vit_patches_per_side=10)
-    for mode, parts in enumerate(json.loads((BAGEL_TINY / "samples.json").read_text())):
-        made = []
-        for part in parts:
-            if part["type"] == "text":
-                made.append(Text(part["content"], part["need_loss"]))
-            else:
-                flags = (part[name] for name in ("need_loss", "need_vae", "need_vit"))
-                made.append(Image((BAGEL_TINY / part["image"]).read_bytes(), *flags))
-        conversation = Conversation(f"samples/{mode}", tuple(made))
-        builder.add(conversation, layout.segments(conversation, words), dropped=0, mode=mode)
-    return builder.build(Budgets(und=861, gen=236, vit=299, images=7, image_size=(128, 128), vit_patch=588))
+    return jax.tree.map(lambda x: x[0], released.packed_batch())
 
 
-def test_text_and_its_order_equal_the_released_packing(packed, released):
+def test_text_and_its_order_equal_the_released_packing(packed, wanted):
     und = packed["und"]
     text = und["vit"] < 0
-    np.testing.assert_array_equal(und["position"][text], released["packed_text_indexes"])
-    np.testing.assert_array_equal(und["ids"][text], released["packed_text_ids"])
+    np.testing.assert_array_equal(und["position"][text], wanted["packed_text_indexes"])
+    np.testing.assert_array_equal(und["ids"][text], wanted["packed_text_ids"])
 
 
-def test_rope_ids_equal_the_released_packing(packed, released):
+def test_rope_ids_equal_the_released_packing(packed, wanted):
     position, rope = (np.concatenate([packed["und"][n], packed["gen"][n]]) for n in ("position", "rope"))
-    assert len(position) == released["sequence_length"]
-    np.testing.assert_array_equal(rope[np.argsort(position)], released["packed_position_ids"])
+    assert len(position) == wanted["sequence_length"]
+    np.testing.assert_array_equal(rope[np.argsort(position)], wanted["packed_position_ids"])
 
 
-def test_labels_equal_the_released_packing(packed, released):
+def test_labels_equal_the_released_packing(packed, wanted):
     und = packed["und"]
     learned = und["weight"] > 0
-    np.testing.assert_array_equal(und["position"][learned], released["ce_loss_indexes"])
-    np.testing.assert_array_equal(und["label"][learned], released["packed_label_ids"])
+    np.testing.assert_array_equal(und["position"][learned], wanted["ce_loss_indexes"])
+    np.testing.assert_array_equal(und["label"][learned], wanted["packed_label_ids"])
 
 
-def test_latents_equal_the_released_packing(packed, released):
+def test_latents_equal_the_released_packing(packed, wanted):
     gen = packed["gen"]
-    np.testing.assert_array_equal(gen["position"], released["packed_vae_token_indexes"])
-    np.testing.assert_array_equal(gen["place"], released["packed_latent_position_ids"])
-    np.testing.assert_array_equal(gen["position"][gen["noised"]], released["mse_loss_indexes"])
-    np.testing.assert_array_equal(gen["noised"], np.isfinite(released["packed_timesteps"]))
-    shapes = released["patchified_vae_latent_shapes"]
+    np.testing.assert_array_equal(gen["position"], wanted["packed_vae_token_indexes"])
+    np.testing.assert_array_equal(gen["place"], wanted["packed_latent_position_ids"])
+    np.testing.assert_array_equal(gen["position"][gen["noised"]], wanted["mse_loss_indexes"])
+    np.testing.assert_array_equal(gen["noised"], np.isfinite(wanted["packed_timesteps"]))
+    shapes = wanted["patchified_vae_latent_shapes"]
     np.testing.assert_array_equal(np.bincount(gen["block"]), shapes.prod(1))
     np.testing.assert_array_equal(gen["patch_row"], np.concatenate([np.arange(h * w) // w for h, w in shapes]))
     np.testing.assert_array_equal(gen["patch_column"], np.concatenate([np.arange(h * w) % w for h, w in shapes]))
-    for image, wanted in zip(packed["images"], released["padded_images"], strict=True):
-        height, width = wanted.shape[1:]
+    for image, padded in zip(packed["images"], wanted["padded_images"], strict=True):
+        height, width = padded.shape[1:]
         # Both are padded, to different sizes and with different values: 0 of 255 here, 0 of [-1, 1] there.
-        inside = (wanted != 0).all(0) | (image[:height, :width] != 0).any(-1)
+        inside = (padded != 0).all(0) | (image[:height, :width] != 0).any(-1)
         pixels = image[:height, :width].transpose(2, 0, 1) / 127.5 - 1
-        np.testing.assert_allclose(pixels[:, inside], wanted[:, inside], atol=1e-6)
+        np.testing.assert_allclose(pixels[:, inside], padded[:, inside], atol=1e-6)
 
 
-def test_vit_patches_equal_the_released_packing(packed, released):
+def test_vit_patches_equal_the_released_packing(packed, wanted):
     und, vit = packed["und"], packed["vit"]
-    np.testing.assert_array_equal(und["position"][und["vit"] >= 0], released["packed_vit_token_indexes"])
+    np.testing.assert_array_equal(und["position"][und["vit"] >= 0], wanted["packed_vit_token_indexes"])
     np.testing.assert_array_equal(und["vit"][und["vit"] >= 0], np.arange(299))
-    np.testing.assert_array_equal(vit["place"], released["packed_vit_position_ids"])
-    np.testing.assert_allclose(vit["patches"] / 127.5 - 1, released["packed_vit_tokens"], atol=1e-6)
-    lengths = released["vit_token_seqlens"]
+    np.testing.assert_array_equal(vit["place"], wanted["packed_vit_position_ids"])
+    np.testing.assert_allclose(vit["patches"] / 127.5 - 1, wanted["packed_vit_tokens"], atol=1e-6)
+    lengths = wanted["vit_token_seqlens"]
     ends = np.cumsum(lengths)
     np.testing.assert_array_equal(vit["start"], np.repeat(ends - lengths, lengths))
     np.testing.assert_array_equal(vit["end"], np.repeat(ends, lengths))
 
 
-def test_two_integers_a_key_are_the_released_dense_mask(packed, released):
+def test_two_integers_a_key_are_the_released_dense_mask(packed, wanted):
     query, mask = dense_mask(packed)
-    np.testing.assert_array_equal(query, np.arange(released["sequence_length"]))
-    np.testing.assert_array_equal(mask, released["attention_mask"])
+    np.testing.assert_array_equal(query, np.arange(wanted["sequence_length"]))
+    np.testing.assert_array_equal(mask, wanted["attention_mask"])
 
 
 # --- the rules, on random conversations

@@ -8,7 +8,8 @@ from irg_jax.errors import UserError
 from tests import tiny
 
 T = tiny.trajectory(3)
-INITIAL, IMPROVING = (Text(f"{question}\n{T.prompt}") for question in (modes.INITIAL_QUESTION, modes.IMPROVING_QUESTION))
+INITIAL = Text(f"{modes.INITIAL_QUESTION}\n{T.prompt}")
+IMPROVING = Text(f"{modes.IMPROVING_QUESTION}\n{T.prompt}")
 FIRST_TURN = (Text(T.prompt), Text(T.thinking1), Image(T.image1, need_vae=True, need_vit=True))
 TABLE = {
     # mode: what it sees, what it learns

@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
@@ -99,7 +100,8 @@ class TrajectorySource:
             where = f"{self._file_of(index)}: record {index} is damaged"
             raise UserError(f"{where} ({_line(error)}); delete the data set and build it anew") from error
         names = (field.name for field in dataclasses.fields(Trajectory) if field.name in record)
-        return Trajectory(**{name: record[name] if name in _IMAGES else record[name].decode() for name in names})
+        values: dict[str, Any] = {name: record[name] if name in _IMAGES else record[name].decode() for name in names}
+        return Trajectory(**values)
 
     def __repr__(self) -> str:
         return f"TrajectorySource({', '.join(path for path, _ in self._files)})"

@@ -67,8 +67,8 @@ def weak_cell(colour: str, shape: str, cell: int) -> np.ndarray:
     width = 2 * max(1, cell // 16) + 1
     for _ in range(2):
         padded = np.pad(outer, width // 2)
-        rows = sum(padded[i : i + cell] for i in range(width))
-        outer = sum(rows[:, i : i + cell] for i in range(width))
+        rows = np.sum([padded[i : i + cell] for i in range(width)], axis=0)
+        outer = np.sum([rows[:, i : i + cell] for i in range(width)], axis=0)
     full = FULL * width**4
     share = outer[..., None]
     total = BACKGROUND * (2 * full - share) + np.array(PALETTE[colour]) * share

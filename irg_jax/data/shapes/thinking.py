@@ -34,7 +34,7 @@ def parse_plan(text: str) -> list[PlacedObject] | None:
     """The objects of a thinking 1 in their order; None where ``text`` is not a whole plan in ``write_plan``'s form."""
     plan = _PLAN.fullmatch(text)
     objects = _listed(plan[2]) if plan else None
-    if not objects or len(objects) >= len(NUMBERS) or plan[1] != NUMBERS[len(objects)]:
+    if not plan or not objects or len(objects) >= len(NUMBERS) or plan[1] != NUMBERS[len(objects)]:
         return None
     return objects
 
@@ -89,7 +89,8 @@ def _parts(text: str) -> tuple[str, ...] | None:
 def _listed(text: str) -> list[PlacedObject] | None:
     """The objects of a comma-separated list; None where any item is something else."""
     found = [_OBJECT.fullmatch(item.strip()) for item in text.split(",")]
-    return [PlacedObject(*(word.lower() for word in item.groups())) for item in found] if all(found) else None
+    objects = [PlacedObject(*(word.lower() for word in item.groups())) for item in found if item]
+    return objects if len(objects) == len(found) else None
 
 
 def _sentence(fault: Fault) -> str:

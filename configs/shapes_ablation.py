@@ -1,0 +1,53 @@
+"""One variant of the ablation: ``--config configs/shapes_ablation.py:VARIANT,SEED``; ``irg_jax.ablate`` runs them all.
+
+Every variant sees the same number of tokens in one stage; each differs from ``base`` by the lines below it.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import shapes_stage1
+
+FULL_MODES = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
+
+
+def base(c: ConfigDict) -> None:
+    """All six modes, two turns, a planned draft first."""
+
+
+def full_modes(c: ConfigDict) -> None:
+    """The two full modes only."""
+    c.data.mixture = FULL_MODES
+
+
+def one_turn(c: ConfigDict) -> None:
+    """One turn that paints the good picture at once; its first turn is what counts."""
+    c.data.mixture = FULL_MODES[:1]
+    c.data.initial_target = "good"
+
+
+def no_thinking1(c: ConfigDict) -> None:
+    """No plan before the first picture."""
+    c.data.thinking1 = "none"
+
+
+def good_first(c: ConfigDict) -> None:
+    """The first turn learns the good picture, as published, not the draft."""
+    c.data.initial_target = "good"
+
+
+VARIANTS = {f.__name__: f for f in (base, full_modes, one_turn, no_thinking1, good_first)}
+
+
+def get_config(which: str = "base,0") -> ConfigDict:
+    """The variant and seed of ``which``, as ``VARIANT,SEED``."""
+    name, seed = which.split(",")
+    stage = shapes_stage1.get_config()
+    stage.steps = 900
+    stage.seed = stage.data.seed = int(seed)
+    stage.data.dir = "{workdir}/../../data/shapes"
+    stage.data.tokenizer = "{workdir}/../../data/tokenizer"
+    VARIANTS[name](stage)
+    c = ConfigDict()
+    c.stages = ConfigDict(dict(stage1=stage))
+    c.evaluate = ConfigDict(dict(dir=stage.data.dir, prompts=96, batch_size=48, seed=0))
+    return c

@@ -1,0 +1,75 @@
+"""Attention by spans, against loops that follow its definition word by word."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irg_jax.models.attention import Spans, attention, visible
+
+B, Q, K, D = 2, 7, 9, 8
+
+
+def inputs(heads, groups):
+    rng = np.random.default_rng(0)
+    q = rng.normal(size=(B, Q, heads, D))
+    k, v = rng.normal(size=(2, B, K, groups, D))
+    start = rng.integers(0, 4, (B, K))
+    start[:, 0] = 0
+    end = start + rng.integers(1, 8, (B, K))
+    end[:, 0] = 100  # every query sees the first key
+    spans = Spans(np.tile(np.arange(Q), (B, 1)), start, end)
+    return *(x.astype(np.float32) for x in (q, k, v)), Spans(*(x.astype(np.int32) for x in spans))
+
+
+def in_loops(q, k, v, spans):
+    out = np.zeros(q.shape)
+    per_group = q.shape[2] // k.shape[2]
+    for b, i, h in np.ndindex(q.shape[:3]):
+        g = h // per_group  # neighbouring query heads share a key head
+        seen = [j for j in range(k.shape[1]) if spans.start[b, j] <= spans.query[b, i] < spans.end[b, j]]
+        scores = np.array([q[b, i, h] @ k[b, j, g] for j in seen]) / np.sqrt(q.shape[3])
+        weights = np.exp(scores - scores.max())
+        out[b, i, h] = (weights / weights.sum()) @ v[b, seen, g]
+    return out
+
+
+@pytest.mark.parametrize(("heads", "groups"), [(4, 4), (4, 2), (6, 2), (4, 1)])
+def test_it_is_the_softmax_over_visible_keys(heads, groups):
+    given = inputs(heads, groups)
+    np.testing.assert_allclose(attention(*given), in_loops(*given), atol=1e-5)
+
+
+def test_the_dense_mask_is_the_span_rule():
+    spans = Spans(*(jnp.array([x]) for x in ([0, 1, 5], [1, 0], [6, 1])))
+    np.testing.assert_array_equal(visible(spans)[0], [[False, True], [True, False], [True, False]])
+
+
+def test_a_query_that_sees_nothing_is_finite_and_so_is_its_gradient():
+    q, k, v, spans = inputs(4, 2)
+    blind = spans._replace(start=np.full_like(spans.start, np.iinfo(np.int32).max), end=np.zeros_like(spans.end))
+    np.testing.assert_allclose(
+        attention(q, k, v, blind), np.broadcast_to(v.mean(1)[:, None].repeat(2, 2), q.shape), atol=1e-6
+    )
+    grads = jax.grad(lambda q, k, v: attention(q, k, v, blind).sum(), argnums=(0, 1, 2))(q, k, v)
+    assert all(np.isfinite(g).all() for g in grads)
+
+
+def test_keys_that_nobody_sees_get_no_gradient():
+    q, k, v, spans = inputs(4, 2)
+    spans.start[:, 3:5], spans.end[:, 3:5] = np.iinfo(np.int32).max, 0
+    for grad in jax.grad(lambda k, v: (attention(q, k, v, spans) ** 2).sum(), argnums=(0, 1))(k, v):
+        assert not grad[:, 3:5].any() and np.abs(grad[:, :3]).max() > 0
+
+
+def test_bfloat16_stays_close_and_keeps_its_type():
+    q, k, v, spans = inputs(4, 2)
+    half = attention(*(x.astype(jnp.bfloat16) for x in (q, k, v)), spans)
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(np.float32), attention(q, k, v, spans), atol=0.05)
+
+
+def test_no_keys_and_no_queries_are_fine():
+    """A row without images: the ViT has nothing to do."""
+    q, k, v, spans = inputs(4, 2)
+    assert attention(q[:, :0], k[:, :0], v[:, :0], Spans(*(x[:, :0] for x in spans))).shape == (B, 0, 4, D)

@@ -1,0 +1,112 @@
+"""Losses, gradients and the first update, against those of the released training code."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from irg_jax.models.autoencoder import PixelAutoencoder, to_tokens, to_unit
+from irg_jax.training import losses
+from irg_jax.training.optimizer import make_optimizer
+from irg_jax.training.state import graph_of
+from tests import released, tiny
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def loss_and_gradients(graphdef, weights, batch, draws):
+    def loss(weights):
+        token = losses.token_losses(nnx.merge(graphdef, weights), released.ReleasedLatents(), batch, draws)
+        means = token.ce.sum() / (batch["und"]["weight"] > 0).sum(), token.mse.sum() / batch["gen"]["noised"].sum()
+        return sum(means), (token, means)
+
+    return jax.value_and_grad(loss, has_aux=True)(weights)
+
+
+@pytest.fixture(scope="module")
+def ours():
+    batch = released.packed_batch()
+    graphdef, _ = graph_of(released.config())
+    draws = released.flow_draws(batch, shift=4.0)
+    (_, (token, means)), grads = loss_and_gradients(graphdef, released.weights(), batch, draws)
+    return batch, token, means, grads
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return released.arrays("train_forward")
+
+
+def test_every_token_has_the_released_cross_entropy(ours, wanted):
+    batch, token, (ce, _), _ = ours
+    learned = batch["und"]["weight"] > 0
+    np.testing.assert_allclose(token.ce[learned], wanted["ce_per_token"], atol=1e-4)
+    assert not np.any(token.ce[~learned])
+    assert float(ce) == pytest.approx(float(wanted["ce"]), rel=1e-5)
+
+
+def test_every_token_has_the_released_flow_error(ours, wanted):
+    batch, token, (_, mse), _ = ours
+    np.testing.assert_allclose(token.mse[batch["gen"]["noised"]], wanted["mse_per_token"].mean(-1), atol=1e-4)
+    assert not np.any(token.mse[~batch["gen"]["noised"]])
+    assert float(mse) == pytest.approx(float(wanted["mse"]), rel=1e-5)
+
+
+def test_gradients_are_the_released_ones(ours, wanted):
+    grads = ours[-1]
+    assert float(optax.tree.norm(grads)) == pytest.approx(float(wanted["grad_norm"]), rel=1e-4)
+    found = released.by_released_name(grads)
+    for name, gradient in released.arrays("train_grads").items():
+        np.testing.assert_allclose(found[name], gradient, atol=1e-4 * np.abs(gradient).max(), err_msg=name)
+
+
+def test_the_first_update_is_the_released_one(ours):
+    settings = tiny.optim(lr=2e-5, clip_norm=1.0, b1=0.9, b2=0.95, eps=1e-15)
+    optimizer = make_optimizer(settings, optax.constant_schedule(settings.lr))
+    weights, grads = released.weights(), ours[-1]
+    step = jax.jit(lambda weights, grads: optimizer.update(grads, optimizer.init(weights), weights)[0])
+    updated = released.by_released_name(optax.apply_updates(weights, step(weights, grads)))
+    for name, value in released.arrays("train_adamw_step").items():
+        gradient = np.abs(released.arrays("train_grads")[name])
+        # Adam's first step is the gradient's sign: it says nothing where that is the sign of a rounding error.
+        sure = (gradient > 1e-3 * gradient.max()) | (gradient == 0)
+        np.testing.assert_allclose(updated[name][sure], value[sure], atol=1e-7, err_msg=name)
+
+
+# --- latents and draws
+
+
+def test_latent_tokens_are_the_patches_of_their_own_image():
+    batch = tiny.batch(*(tiny.row([tiny.conversation(seed)]) for seed in (1, 4)))
+    coder = PixelAutoencoder(downsample=4, scale=2.0, shift=0.6)
+    tokens = np.asarray(losses.latent_tokens(coder, 2, batch["images"], batch["gen"]))
+    gen = batch["gen"]
+    assert (gen["position"] >= 0).any(1).all()
+    for b, i in np.argwhere(gen["position"] >= 0):
+        image = to_unit(jnp.asarray(batch["images"][b, gen["image"][b, i]]))[None]
+        wanted = to_tokens(coder.encode(image), 2)[0, gen["patch_row"][b, i], gen["patch_column"][b, i]]
+        np.testing.assert_allclose(tokens[b, i], wanted, atol=1e-6)
+
+
+def test_one_time_an_image_and_noise_for_every_token():
+    batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
+    draws = losses.draw_flow(jax.random.key(0), batch, 192, shift=4.0)
+    assert draws.times.shape == (2, tiny.BUDGETS.images)
+    assert draws.noise.shape == (2, tiny.BUDGETS.gen, 192)
+    assert len(np.unique(draws.times)) == draws.times.size
+
+
+def test_losses_by_mode_leave_padding_out():
+    values, modes = np.array([[1, 2, 4, 100]], np.float32), np.array([[0, 2, 2, -1]])
+    np.testing.assert_allclose(losses.by_mode(values, modes, 3), [1, 0, 6])
+
+
+def test_a_batch_without_pictures_has_a_text_loss():
+    budgets = tiny.Budgets(und=40, gen=0, vit=0, images=0, image_size=(32, 32), vit_patch=192)
+    batch = tiny.batch(tiny.row([tiny.conversation(0, parts=1)], budgets))
+    draws = losses.draw_flow(jax.random.key(0), batch, 192, shift=4.0)
+    token = losses.token_losses(tiny.model(), tiny.AUTOENCODER, batch, draws)
+    assert token.ce.sum() > 0 and token.mse.shape == (1, 0)

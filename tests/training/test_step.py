@@ -1,0 +1,121 @@
+"""The training step: one loss over the global batch, however it is cut up."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from irg_jax.training import optimizer as optimizers
+from irg_jax.training import sharding
+from irg_jax.training.state import TrainState, shape_state
+from irg_jax.training.step import make_step, visible_pairs
+from tests import tiny
+
+ROWS, MODES, EMA = 8, 5, 0.9
+
+
+def uneven_batch():
+    """Rows of one to three samples, some without a picture: nothing that is counted is the same in any two parts."""
+    budgets = tiny.Budgets(und=150, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
+    samples = [[tiny.conversation(7 * i + j, parts=2) for j in range(1 + i % 3)] for i in range(ROWS)]
+    return tiny.batch(*(tiny.row(some, budgets) for some in samples))
+
+
+@functools.cache
+def compiled(devices, accumulate, freeze):
+    """The step; what makes its first state, from ``tiny.weights()``; and the batch on the devices."""
+    settings = tiny.optim(ema=EMA, accumulate=accumulate, freeze=freeze)
+    mesh = sharding.make_mesh(dict(data=1, fsdp=-1, tensor=1), jax.devices()[:devices])
+    schedule = optimizers.learning_rate(settings, 10)
+    adamw = optimizers.make_optimizer(settings, schedule)
+    shaped = shape_state(tiny.CONFIG, adamw, mesh, sharding.Rules())
+    weights = tiny.weights()
+    rows = sharding.batch_sharding(mesh)
+    step_fn = make_step(
+        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, batch_sharding=rows, autoencoder=tiny.AUTOENCODER,
+        frozen=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
+        ce_weight=1.0, mse_weight=1.0, accumulate=accumulate, modes=MODES, seed=0,
+    )  # fmt: skip
+
+    def first_state(step):
+        copies = (jax.tree.map(jnp.copy, weights) for _ in range(2))  # a step gives up the buffers of its state
+        return jax.device_put(TrainState(jnp.int32(step), *copies, adamw.init(weights)), shaped.shardings)
+
+    return step_fn, first_state, sharding.to_devices(uneven_batch(), rows)
+
+
+@functools.cache
+def one_step(devices=1, accumulate=1, freeze=(), step=0):
+    """The state after one step, and the step's metrics."""
+    step_fn, first_state, batch = compiled(devices, accumulate, freeze)
+    return jax.device_get(step_fn(first_state(step), batch))
+
+
+def assert_close(a, b, atol):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("cut", [dict(accumulate=2), dict(accumulate=4), dict(devices=8)])
+def test_microbatches_and_devices_change_neither_loss_nor_update(cut):
+    whole_state, whole = one_step()
+    state, metrics = one_step(**cut)
+    assert set(metrics) == set(whole)
+    for name, value in whole.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    # Adam's moments are the gradients; the weights would show only their signs.
+    assert_close(state.opt[1].mu, whole_state.opt[1].mu, atol=1e-6)
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, tiny.weights()))
+    apart = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, state.params))
+    assert apart < 1e-3 * moved
+
+
+def test_metrics_count_what_is_in_the_batch():
+    metrics = one_step()[1]
+    batch = uneven_batch()
+    assert metrics["tokens/ce"] == (batch["und"]["weight"] > 0).sum()
+    assert metrics["tokens/mse"] == batch["gen"]["noised"].sum()
+    for stream in ("und", "gen", "vit"):
+        assert metrics[f"tokens/{stream}"] == (batch[stream]["position"] >= 0).sum()
+    assert metrics["lr"] == pytest.approx(1e-2)
+    assert metrics["loss"] == pytest.approx(metrics["ce"] + metrics["mse"], rel=1e-6)
+
+
+def test_losses_by_mode_average_to_the_loss_and_a_missing_mode_has_none():
+    metrics, batch = one_step()[1], uneven_batch()
+    counts = [(batch["und"]["weight"][batch["und"]["mode"] == m] > 0).sum() for m in range(MODES)]
+    present = np.array(counts) > 0
+    assert not present.all() and present.sum() > 1
+    assert np.isnan(metrics["ce_by_mode"][~present]).all()
+    assert np.average(metrics["ce_by_mode"][present], weights=np.array(counts)[present]) == pytest.approx(metrics["ce"])
+
+
+def test_ema_moves_towards_the_new_weights():
+    state, _ = one_step()
+    wanted = jax.tree.map(lambda old, new: EMA * old + (1 - EMA) * new, tiny.weights(), state.params)
+    assert_close(state.ema, wanted, atol=1e-6)
+    assert state.step == 1
+
+
+def test_times_and_noise_are_others_at_every_step():
+    assert one_step(step=0)[1]["mse"] != one_step(step=1)[1]["mse"]
+
+
+def test_frozen_weights_stay_and_their_gradients_do_not_count():
+    freeze = (("^vit", 1), ("und", 0))
+    state, metrics = one_step(freeze=freeze)
+    old = tiny.weights()
+    assert_close(state.params["blocks"]["und"], old["blocks"]["und"], atol=0)
+    assert np.abs(state.params["vit"]["patch"]["kernel"][...] - old["vit"]["patch"]["kernel"][...]).max() > 1e-3
+    assert metrics["grad_norm"] < one_step()[1]["grad_norm"]
+    later, _ = one_step(freeze=freeze, step=1)
+    assert_close(later.params["vit"], old["vit"], atol=0)
+
+
+def test_pairs_are_counted_beyond_int32():
+    n = 70_000
+    row = {"position": jnp.arange(n)[None], "start": jnp.zeros((1, n), jnp.int32), "end": jnp.full((1, n), n)}
+    assert visible_pairs(row) == pytest.approx(n * n, rel=1e-4)
+    assert visible_pairs(row | {"position": jnp.full((1, n), -1)}) == 0
