@@ -24,12 +24,13 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "prompts sampled together",
 def main() -> None:
     """Samples every prompt and writes it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.ERROR)
     if (_PROMPT.value is None) == (_PROMPTS.value is None):
         raise UserError("give either --prompt TEXT or --prompts FILE")
     prompts = [_PROMPT.value] if _PROMPT.value is not None else _read(Path(_PROMPTS.value))
     out, size = Path(_OUT.value), min(_BATCH_SIZE.value, len(prompts))
     sampler = load.sampler(_CHECKPOINT.value)
+    sampler.check(prompts, _TURNS.value)
     for first in range(0, len(prompts), size):
         # The last batch is filled up, so that one size is compiled.
         numbers = [min(i, len(prompts) - 1) for i in range(first, first + size)]

@@ -4,9 +4,14 @@ import os
 
 # Set, not defaulted: a GPU or TPU machine runs the same tests on the same eight devices.
 os.environ["JAX_PLATFORMS"] = "cpu"
-_EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"
-if _EIGHT_DEVICES not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_EIGHT_DEVICES}".strip()
+_FLAGS = (
+    "--xla_force_host_platform_device_count=8",
+    # Tests compile for seconds what then runs for milliseconds: fast code costs twice the time that it saves.
+    "--xla_backend_optimization_level=0",
+)
+for _flag in _FLAGS:
+    if _flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
 
 from absl import flags  # noqa: E402  (the environment comes first)
 

@@ -37,9 +37,12 @@ class Tokenizer:
         self._cache: dict[str, tuple[int, ...]] = {}
         self._tokenizer = _read(self.directory)
         self._tokenizer.add_special_tokens([tokenizers.AddedToken(t, normalized=False) for t in SPECIAL_TOKENS])
-        self.pad, self.bos, self.eos, self.vision_start, self.vision_end = (
-            self._tokenizer.token_to_id(t) for t in SPECIAL_TOKENS
-        )
+        self.pad, self.bos, self.eos, self.vision_start, self.vision_end = map(self._special, SPECIAL_TOKENS)
+
+    def _special(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        assert found is not None, token  # just added where the files lacked it
+        return found
 
     @property
     def size(self) -> int:

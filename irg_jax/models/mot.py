@@ -24,8 +24,12 @@ class Expert(nnx.Module):
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         d, size = config.hidden, config.head_dim
 
+        # What goes back into the residual stream starts small, so that deep layers still see which token they are at.
+        back = nnx.initializers.variance_scaling(0.5 / config.layers, "fan_in", "normal")
+
         def linear(n_in: int, n_out: int, in_axis: str, out_axis: str, bias: bool = False) -> Linear:
-            return Linear(n_in, n_out, (in_axis, out_axis), bias=bias, rngs=rngs, init=_kernel)
+            init = back if out_axis == "embed" else _kernel
+            return Linear(n_in, n_out, (in_axis, out_axis), bias=bias, rngs=rngs, init=init)
 
         self.attention_norm = RMSNorm(d, "embed", eps=config.norm_eps, rngs=rngs)
         self.q = linear(d, config.heads * size, "embed", "heads", bias=True)

@@ -80,7 +80,7 @@ class UnifiedTransformer(nnx.Module):
         decoder = config.decoder
         d = decoder.hidden
         normal = nnx.initializers.normal(0.02)
-        self.embedding = param(rngs, normal, (decoder.vocab, d), ("vocab", "embed"))
+        self.embedding = param(rngs, nnx.initializers.normal(0.5), (decoder.vocab, d), ("vocab", "embed"))
         self.vit = ViT(config.vit, rngs=rngs)
         self.connector = Connector(config.vit, d, rngs=rngs)
         self.time = TimeEmbedding(config.time_features, d, rngs=rngs)

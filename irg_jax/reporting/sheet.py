@@ -62,7 +62,11 @@ def _plain(turn: Turn) -> str:
 
 
 def _write(
-    pen: ImageDraw.ImageDraw, place: tuple[int, int], width: int, text: str, font: ImageFont.FreeTypeFont
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    width: int,
+    text: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     lines = [
         (line, part.startswith("#")) for part in text.splitlines() for line in _wrap(part.lstrip("# "), width, font)

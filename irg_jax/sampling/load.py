@@ -1,5 +1,6 @@
 """From a run's folder to a sampler."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -17,16 +18,17 @@ from irg_jax.training.state import graph_of
 
 
 def stage_of(run: Path) -> Path:
-    """The folder with the checkpoints to use: ``run`` itself, or its last stage.
+    """The folder with the checkpoints to use: ``run`` itself, or its last stage that has saved one.
 
     Raises:
       UserError: no checkpoint below ``run``.
     """
-    found = [run, *sorted(run.glob("*"), reverse=True)]
-    for folder in found:
+    for folder in (run, *sorted(run.glob("*"), reverse=True)):
         if (folder / "checkpoints").is_dir():
-            return folder
-    raise UserError(f"{run}: no checkpoints here; give the folder of a run of irg_jax.train")
+            with Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
+                if checkpoints.latest_step() is not None:
+                    return folder
+    raise UserError(f"{run}: no checkpoint here; give the folder of a run of irg_jax.train that has saved one")
 
 
 def sampler(run: str | Path, **changes: object) -> Sampler:
@@ -40,6 +42,9 @@ def sampler(run: str | Path, **changes: object) -> Sampler:
       UserError: no checkpoint, a damaged one, or a tokenizer that is not the run's.
     """
     folder = stage_of(Path(run))
+    known = {field.name for field in dataclasses.fields(Sampling)}
+    for name in changes:
+        configs.choose(name, "sampling", known)
     with Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step()
         config = configs.from_json(checkpoints.restore_meta(step)["config"])

@@ -21,7 +21,7 @@ def write(folder: Path, result: Reasoned, origin: Origin, scene: str = "") -> No
     for number, turn in enumerate(result.turns, start=1):
         name = f"turn{number}.png"
         (folder / name).write_bytes(encode_png(turn.image))
-        (folder / f"thinking{number}.txt").write_text(turn.thinking, encoding="utf-8")
+        (folder / f"thinking{number}.txt").write_bytes(turn.thinking.encode("utf-8"))
         turns.append({"thinking": turn.thinking, "image": name, "complete": turn.complete})
     record = {
         "prompt": result.prompt,

@@ -7,6 +7,7 @@
 
 import dataclasses
 import functools
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,10 +105,9 @@ class Sampler:
         Raises:
           UserError: a prompt longer than ``sampling.max_prompt``, or a number of turns that is not 1 or 2.
         """
-        if turns not in (1, 2):
-            raise UserError(f"turns: {turns} is not 1 or 2, the turns that the model is trained for")
         indices = list(range(len(prompts))) if indices is None else list(indices)
-        ids = [self._ids(prompt, i) for prompt, i in zip(prompts, indices, strict=True)]
+        self.check(prompts, turns)
+        ids = [self._ids(prompt) for prompt in prompts]
         bucket = self._settings.prompt_bucket
         longest = -(-max(map(len, ids)) // bucket) * bucket
         padded = np.full((len(ids), longest), self._vocabulary.tokenizer.pad, np.int32)
@@ -126,15 +126,25 @@ class Sampler:
         rows = zip(prompts, indices, zip(*per_turn, strict=True), strict=True)
         return [Reasoned(prompt, seed, index, tuple(row)) for prompt, index, row in rows]
 
-    def _ids(self, prompt: str, index: int) -> list[int]:
+    def check(self, prompts: Sequence[str], turns: int) -> None:
+        """Refuses what cannot be sampled, before anything is.
+
+        Raises:
+          UserError: a prompt longer than ``sampling.max_prompt``, or a number of turns that is not 1 or 2.
+        """
+        if turns not in (1, 2):
+            raise UserError(f"turns: {turns} is not 1 or 2, the turns that the model is trained for")
+        most = self._settings.max_prompt
+        for i, prompt in enumerate(prompts):
+            if len(self._ids(prompt)) > most:
+                raise UserError(
+                    f"prompt {i} has {len(self._ids(prompt))} tokens, more than sampling.max_prompt {most}; shorten it: "
+                    f"{textwrap.shorten(prompt, 60)!r}"
+                )
+
+    def _ids(self, prompt: str) -> list[int]:
         tokens = self._vocabulary.tokenizer
-        ids = [tokens.bos, *tokens.encode(prompt), tokens.eos]
-        if len(ids) > self._settings.max_prompt:
-            raise UserError(
-                f"prompt {index} ({prompt[:40]!r}…) has {len(ids)} tokens, more than sampling.max_prompt "
-                f"{self._settings.max_prompt}; shorten it or raise the limit"
-            )
-        return ids
+        return [tokens.bos, *tokens.encode(prompt), tokens.eos]
 
     def _turns(self, written: Written, pictures: np.ndarray) -> list[Turn]:
         decode = self._vocabulary.tokenizer.decode

@@ -105,7 +105,7 @@ def make_step(
             "mse_by_mode": metrics.pop("mse_by_mode") / losses.by_mode(noised, gen["mode"], modes),
         }
         metrics |= by_mode | {
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "lr": schedule(state.step),
             "tokens/und": jnp.sum(und["position"] >= 0),
             "tokens/gen": jnp.sum(gen["position"] >= 0),

@@ -1,0 +1,102 @@
+"""Every key of a training config, with what it means: copy this file, keep what differs, import the rest.
+
+    from configs import template
+
+    def get_config():
+        c = template.get_config()
+        c.optim.lr = 1e-3
+        return c
+
+Any key can be given on the command line too: ``--config configs/mine.py --config.optim.lr=1e-3``. The values here are
+those of a small model on the embedded shapes world.
+"""
+
+from ml_collections import ConfigDict
+
+# (mode, weight, mandatory). Weights are relative; every pack holds at least one sample of each mandatory mode. These are
+# the published ones of stage 1 (irg.md §5).
+SIX_MODES = (
+    ("initial_thinking_understanding_learning", 0.5, False),
+    ("initial_thinking_generation_learning", 0.5, True),
+    ("initial_full_learning", 1.0, True),
+    ("improving_thinking_understanding_learning", 0.5, False),
+    ("improving_thinking_generation_learning", 0.5, True),
+    ("improving_full_learning", 1.0, True),
+)
+
+
+def _section(**values) -> ConfigDict:
+    return ConfigDict(values)
+
+
+def get_config() -> ConfigDict:
+    """A whole stage."""
+    c = ConfigDict()
+    c.seed = 0  # of weights, times and noise
+    c.steps = 1000  # optimizer steps
+
+    # --- data. ``{workdir}`` stands for the folder given with --workdir.
+    c.data = ConfigDict()
+    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord)
+    c.data.tokenizer = "{workdir}/data/tokenizer"  # Qwen2's file format
+    c.data.world = _section(seed=0, train=8000, held_out=600, vocab=512)  # built if missing
+    c.data.seed = 0  # of order and condition dropout
+    c.data.mixture = SIX_MODES
+    c.data.initial_target = "draft"  # what initial_full_learning paints: "draft", or "good" as published
+    c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
+    c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
+    c.data.batch_size = 4  # rows in a global batch
+    c.data.budgets = _section(und=256, gen=128, vit=48, images=2)  # of one row: tokens, tokens, patches, images
+    c.data.max_sample_tokens = 384  # longer samples are left out and named
+    c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
+    c.data.vit_image = _section(max_size=32, min_size=32)
+    c.data.threads = 1  # that read and build rows
+
+    # --- model
+    c.model = ConfigDict()
+    c.model.decoder = _section(
+        hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=512, rope_theta=1e4, norm_eps=1e-6
+    )
+    c.model.vit = _section(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
+    c.model.autoencoder = _section(downsample=4, scale=2.0, shift=0.6)  # latent = scale·(pixel − shift)
+    c.model.latent_patch = 1  # latents a token's side; keep its channels below ``hidden``
+    c.model.max_latent_size = 8  # side of the latent position table
+    c.model.time_features = 64
+    c.model.dtype = "float32"  # compute type, or "bfloat16"; weights are float32
+    c.model.remat = "dots"  # what the backward pass keeps: "none" recomputes nothing, "full" everything
+
+    # --- training
+    c.loss = _section(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)  # irg.md §5
+    c.optim = _section(
+        lr=2e-3,
+        schedule="cosine",  # down to final_lr at the last step, or "constant"
+        final_lr=2e-4,
+        warmup_steps=50,
+        b1=0.9,
+        b2=0.95,
+        eps=1e-8,
+        weight_decay=0.0,
+        clip_norm=1.0,
+        ema=0.99,
+        accumulate=1,  # microbatches a step
+        freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
+    )
+    c.init = _section(ema="")  # a run whose EMA weights this one starts from
+    c.mesh = _section(data=1, fsdp=-1, tensor=1)  # devices along each axis; −1 is what is left
+    c.checkpoint = _section(every=500, keep=2)  # steps, checkpoints
+    c.log = _section(every=10)  # steps
+
+    # --- sampling (irg.md §6); a guidance scale of 1 leaves its branch out
+    c.sampling = _section(
+        system_prompt="",
+        image_size=(32, 32),
+        prompt_bucket=32,  # prompts are padded to a multiple, so that few lengths are compiled
+        max_prompt=32,
+        max_thinking=(56, 144),  # tokens, of turn 1 and of turn 2
+        temperature=0.0,
+        time_points=26,
+        timestep_shift=3.0,
+        turn1=_section(text_scale=1.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0),
+        turn2=_section(text_scale=1.0, image_scale=1.0, interval=(0.0, 1.0), renorm="text_channel", renorm_min=0.0),
+    )
+    return c
