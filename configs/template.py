@@ -13,8 +13,8 @@ those of a small model on the embedded shapes world.
 
 from ml_collections import ConfigDict
 
-# (mode, weight, mandatory). Weights are relative; every pack holds at least one sample of each mandatory mode. These are
-# the published ones of stage 1 (irg.md §5).
+# (mode, weight, mandatory). Weights are relative; every pack holds at least one sample of each mandatory mode. The
+# published ones of stage 1 (irg.md §5).
 SIX_MODES = (
     ("initial_thinking_understanding_learning", 0.5, False),
     ("initial_thinking_generation_learning", 0.5, True),
@@ -25,7 +25,7 @@ SIX_MODES = (
 )
 
 
-def _section(**values) -> ConfigDict:
+def _section(**values: object) -> ConfigDict:
     return ConfigDict(values)
 
 
@@ -46,6 +46,9 @@ def get_config() -> ConfigDict:
     c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
     c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
     c.data.batch_size = 4  # rows in a global batch
+    c.data.rows_per_pack = (
+        4  # rows that hold the mandatory modes together; 1 is as published, for rows of 40,000 tokens
+    )
     c.data.budgets = _section(und=256, gen=128, vit=48, images=2)  # of one row: tokens, tokens, patches, images
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
@@ -68,7 +71,7 @@ def get_config() -> ConfigDict:
     # --- training
     c.loss = _section(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)  # irg.md §5
     c.optim = _section(
-        lr=2e-3,
+        lr=4e-3,
         schedule="cosine",  # down to final_lr at the last step, or "constant"
         final_lr=2e-4,
         warmup_steps=50,

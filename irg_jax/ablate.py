@@ -1,7 +1,7 @@
 """Runs the ablation and writes its table: ``python -m irg_jax.ablate --workdir DIR --out docs/ablation.md``.
 
-Every variant of ``configs/shapes_ablation.py`` with every seed, each a run of ``irg_jax.train`` in DIR/VARIANT/SEED; the
-same command again goes on where it stopped.
+Every variant of ``configs/shapes_ablation.py`` with every seed, each a run of ``irg_jax.train`` in DIR/VARIANT/SEED;
+the same command again goes on where it stopped.
 """
 
 import datetime
@@ -62,15 +62,16 @@ def _page(rows: list[str], commit: str, config: dict) -> str:
     return f"""# Ablation on the shapes world
 
 `{" ".join(["python -m irg_jax.ablate", *sys.argv[1:]])}`, commit {commit}, {platform.machine()} CPU,
-{datetime.date.today().isoformat()}. Each run: {steps} steps of {batch} rows of {budgets["und"]} + {budgets["gen"]} tokens in
-one stage, the same for all; 96 held-out prompts; mean ± standard deviation over the seeds.
+{datetime.date.today().isoformat()}. Each run: {steps} steps of {batch} rows of
+{budgets["und"]} + {budgets["gen"]} tokens in one stage, the same for all; 96 held-out prompts;
+mean ± standard deviation over the seeds.
 
 | variant | what | overall, turn 1 | overall, turn 2 | detail, turn 1 | detail, turn 2 | four parts |
 |---|---|---|---|---|---|---|
 {table}
 
-`overall` is the mean of GenEval's six kinds, `detail` the fine-detail score, `four parts` the share of second thoughts in
-the fixed form. `one_turn` is never taught a second turn: only its first counts.
+`overall` is the mean of GenEval's six kinds, `detail` the fine-detail score, `four parts` the share of second thoughts
+in the fixed form. `one_turn` is never taught a second turn: only its first counts.
 """
 
 

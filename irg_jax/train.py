@@ -91,11 +91,12 @@ def train(config: Any, workdir: Path, label: str) -> None:
 
     # --- data
     batch_size, shards = config.data.batch_size, mesh.shape["data"] * mesh.shape["fsdp"]
-    configs.require(batch_size % (shards * config.optim.accumulate) == 0, "data.batch_size",
-        f"{batch_size} rows do not divide over {shards} devices and {config.optim.accumulate} microbatches")  # fmt: skip
-    rows = setup.packed_rows(
-        config.data, model, length=config.steps * batch_size, rows_per_pack=batch_size // jax.process_count()
+    configs.require(
+        batch_size % (shards * config.optim.accumulate) == 0,
+        "data.batch_size",
+        f"{batch_size} rows do not divide over {shards} devices and {config.optim.accumulate} microbatches",
     )
+    rows = setup.packed_rows(config.data, model, length=config.steps * batch_size)
     batches = pipeline.batches(
         rows,
         batch_size=batch_size,
@@ -154,7 +155,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
                 state, measured = step_fn(state, batch)
                 values = jax.device_get(measured)
                 done = time.monotonic()
-                if not np.isfinite(values["loss"]):
+                if not np.isfinite(values["loss"] + values["grad_norm"]):
                     raise UserError(_non_finite(step, values, rows, batch_size))
                 if step % config.log.every == 0 or step == config.steps:
                     report_row = _metrics(values, rows.modes, loaded - start, done - loaded, config, model, mesh)
@@ -209,10 +210,8 @@ def _metrics(
 
 def _non_finite(step: int, values: dict, rows: pipeline.PackedRows, batch_size: int) -> str:
     keys = [key for row in range((step - 1) * batch_size, step * batch_size) for key in rows.keys(row)]
-    return (
-        f"step {step}: the loss is {float(values['loss'])} (ce {float(values['ce'])}, mse {float(values['mse'])}); "
-        f"nothing was saved after the last checkpoint; records in the batch: {', '.join(keys)}"
-    )
+    found = ", ".join(f"{name} {float(values[name])}" for name in ("loss", "ce", "mse", "grad_norm"))
+    return f"step {step}: {found}; nothing was saved after the last checkpoint; records in the batch: {', '.join(keys)}"
 
 
 if __name__ == "__main__":

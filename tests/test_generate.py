@@ -1,67 +1,33 @@
 """The generate command: what it writes, what decides a picture, what it refuses."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tests import commands
+
 PROMPT = "a red circle"
 # Of several lengths, so that the first is padded further among them than alone.
 PROMPTS = [PROMPT, "a green square left of a yellow triangle and a blue cross", "three diamonds"]
 
-SMALL = {
-    "steps": 2,
-    "data.world.train": 30,
-    "data.world.held_out": 6,
-    "data.batch_size": 1,
-    "model.decoder.hidden": 16,
-    "model.decoder.layers": 1,
-    "model.decoder.mlp": 16,
-    "model.vit.layers": 1,
-    "optim.warmup_steps": 0,
-    "sampling.prompt_bucket": 8,
-    "sampling.time_points": 3,
-    "sampling.max_thinking": (8, 12),
-}
-
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Runs ``python -m irg_jax.NAME`` with one device, compiling fast and nothing twice."""
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-
-    def run(name, *flags):
-        line = [sys.executable, "-m", f"irg_jax.{name}", *map(str, flags)]
-        return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def trained(command, tmp_path_factory):
+def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    overrides = [f"--config.{key}={value}" for key, value in SMALL.items()]
-    done = command("train", "--config=configs/shapes_stage1.py", f"--workdir={folder}", *overrides)
+    done = commands.run("train", "--config=configs/shapes_stage1.py", f"--workdir={folder}", *commands.small())
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def generate(command, trained, tmp_path_factory):
+def generate(trained, tmp_path_factory):
     """Generates with the trained model into a new folder, which it gives."""
 
     def run(*flags):
         out = tmp_path_factory.mktemp("out")
-        done = command("generate", f"--checkpoint={trained}", f"--out={out}", *flags)
+        done = commands.run("generate", f"--checkpoint={trained}", f"--out={out}", *flags)
         assert done.returncode == 0, done.stderr
         return out
 
@@ -89,7 +55,12 @@ def test_one_prompt_leaves_both_turns(alone, trained):
     files = _files(alone)
     assert sorted(files) == ["thinking1.txt", "thinking2.txt", "trajectory.json", "turn1.png", "turn2.png"]
     record = _record(alone)
-    assert (record["prompt"], record["seed"], record["index"], record["step"]) == (PROMPT, 0, 0, SMALL["steps"])
+    assert (record["prompt"], record["seed"], record["index"], record["step"]) == (
+        PROMPT,
+        0,
+        0,
+        commands.SMALL["steps"],
+    )
     assert record["checkpoint"] == str(trained)
     assert [turn["image"] for turn in record["turns"]] == ["turn1.png", "turn2.png"]
     for number, turn in enumerate(record["turns"], start=1):
@@ -138,18 +109,18 @@ def test_the_prompts_of_a_file_do_not_change_each_other(alone, generate, tmp_pat
         ([], "either --prompt TEXT or --prompts FILE"),
         (["--prompts={tmp}/empty.txt"], "empty.txt: holds no prompt"),
         (["--prompts={tmp}/none.txt"], "none.txt: cannot be read"),
-        (["--prompt=x", "--checkpoint={tmp}/none"], "none: no checkpoints here"),
+        (["--prompt=x", "--checkpoint={tmp}/none"], "none: no checkpoint here"),
         (["--prompt=" + "a red circle and " * 20], "more than sampling.max_prompt 32"),
         (["--prompt=x", "--turns=3"], "turns: 3 is not 1 or 2"),
         (["--prompt=x", "--batch_size=0"], "batch_size"),
     ],
 )
-def test_what_it_refuses(command, trained, tmp_path, flags, named):
+def test_what_it_refuses(trained, tmp_path, flags, named):
     (tmp_path / "two.txt").write_text("a red circle\na blue cross\n")
     (tmp_path / "empty.txt").write_text("\n \n")
     out = tmp_path / "out"
     flags = [flag.format(tmp=tmp_path) for flag in flags]
-    done = command("generate", f"--checkpoint={trained}", f"--out={out}", *flags)
+    done = commands.run("generate", f"--checkpoint={trained}", f"--out={out}", *flags)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and named in line

@@ -59,14 +59,13 @@ def vocabulary(data: Any, model: ModelConfig) -> Vocabulary:
     return Vocabulary(tokens, vae, vit)
 
 
-def packed_rows(data: Any, model: ModelConfig, *, length: int, rows_per_pack: int) -> PackedRows:
+def packed_rows(data: Any, model: ModelConfig, *, length: int) -> PackedRows:
     """Indexes the training split and plans its packing.
 
     Args:
       data: the ``data`` section of a config.
       model: the model's shape: strides and position tables.
       length: rows that the run reads.
-      rows_per_pack: rows that hold the mandatory modes together.
 
     Raises:
       UserError: a missing or damaged data set, a bad record, a mixture that cannot be.
@@ -75,11 +74,13 @@ def packed_rows(data: Any, model: ModelConfig, *, length: int, rows_per_pack: in
     if data.thinking1 not in modes.THINKING1:
         raise UserError(f"data.thinking1: {data.thinking1!r} is none of {', '.join(modes.THINKING1)}")
     trajectories = MappedSource(shapes.open_source(data.dir, "train"), modes.THINKING1[data.thinking1])
-    mixture = []
+    mixture: list[MixtureRow] = []
     for row in data.mixture:
         if len(row) != 3:
             raise UserError(f"data.mixture: {row!r} must be (mode, weight, mandatory)")
         mode, weight, mandatory = row
+        if any(mode == listed.mode for listed in mixture):
+            raise UserError(f"data.mixture: {mode} is listed twice; add up its weights")
         source = MappedSource(trajectories, modes.learning_mode(mode, data.initial_target))
         mixture.append(MixtureRow(mode, weight, mandatory, source))
     edge = words.vae_transform.max_size
@@ -91,7 +92,7 @@ def packed_rows(data: Any, model: ModelConfig, *, length: int, rows_per_pack: in
         budgets=budgets,
         max_sample_tokens=data.max_sample_tokens,
         dropout=dropout,
-        rows_per_pack=rows_per_pack,
+        rows_per_pack=data.rows_per_pack,
         seed=data.seed,
         length=length,
         max_latent_size=model.max_latent_size,

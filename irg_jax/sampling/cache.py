@@ -3,10 +3,11 @@
 A cached key has a span, like every key (``data.layout``). So the contexts that guidance compares are no copies of the
 cache: each branch is a noised block at its own place on one line of positions, and sees what a noised block there sees.
 
-    system | null | prompt | thinking 1 | turn 1 | copy of thinking 2 | no image | VAE | ViT | no reflection | thinking 2 | turn 2
+    system | null | prompt | thinking 1 | turn 1 | copy of thinking 2 | no image
+           | VAE | ViT | no reflection | thinking 2 | turn 2
 
-``null`` sees the system prompt alone; ``no reflection`` the first turn and its picture; ``turn 2`` everything. The copy of
-thinking 2 was written without the picture, and its span ends behind ``no image``, the one block that sees it.
+``null`` sees the system prompt alone; ``no reflection`` the first turn and its picture; ``turn 2`` everything. The copy
+of thinking 2 was written without the picture, and its span ends behind ``no image``, the one block that sees it.
 """
 
 import dataclasses

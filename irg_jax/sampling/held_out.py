@@ -19,7 +19,9 @@ def generate(run: Path, evaluate: Any, out: Path) -> None:
       out: gets the folders 00000, 00001, ….
     """
     held_out = shapes.open_source(evaluate.dir, "held_out")
-    missing = [i for i in range(min(evaluate.prompts, len(held_out))) if not _folder(out, i, "trajectory.json").exists()]
+    missing = [
+        i for i in range(min(evaluate.prompts, len(held_out))) if not _folder(out, i, "trajectory.json").exists()
+    ]
     if not missing:
         return
     sampler = load.sampler(run)

@@ -1,8 +1,8 @@
 """Interleaving reasoning: think, paint, look, reflect, paint again (IRG, arXiv 2509.06945, section 3.3).
 
-    sampler = load.sampler("runs/quickstart")
-    result = sampler(["three red circles"])[0]
-    result.turns[1].image   # uint8 [height, width, 3]
+sampler = load.sampler("runs/quickstart")
+result = sampler(["three red circles"])[0]
+result.turns[1].image   # uint8 [height, width, 3]
 """
 
 import dataclasses
@@ -138,8 +138,8 @@ class Sampler:
         for i, prompt in enumerate(prompts):
             if len(self._ids(prompt)) > most:
                 raise UserError(
-                    f"prompt {i} has {len(self._ids(prompt))} tokens, more than sampling.max_prompt {most}; shorten it: "
-                    f"{textwrap.shorten(prompt, 60)!r}"
+                    f"prompt {i} ({textwrap.shorten(prompt, 60)!r}) has {len(self._ids(prompt))} tokens, more than "
+                    f"sampling.max_prompt {most}; shorten it"
                 )
 
     def _ids(self, prompt: str) -> list[int]:
@@ -301,7 +301,9 @@ class _Painter:
         edges, gen = cache.block_streams(model, self._edges(), inner, line.vae, rope, FAR)
         past = cache.run(model, past, edges, gen, line.vae.slot)[1]
         count = patches.shape[1]
-        place = jnp.broadcast_to(self._places(self.vocabulary.vit_transform, config.vit.patches_per_side), (batch, count))
+        place = jnp.broadcast_to(
+            self._places(self.vocabulary.vit_transform, config.vit.patches_per_side), (batch, count)
+        )
         everywhere = jnp.zeros((batch, count), jnp.int32)
         features = model.vit_features(ae.to_unit(patches), place, Spans(everywhere, everywhere, everywhere + 1))
         edges, seen = cache.block_streams(model, self._edges(), features, line.vit, rope + 1, FAR)

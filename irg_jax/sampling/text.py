@@ -57,7 +57,9 @@ def write(
     def one(carry: tuple) -> tuple:
         column, ids, current, ended, complete, past = carry
         ids = jax.lax.dynamic_update_slice_in_dim(ids, jnp.where(ended, tokenizer.pad, current)[:, None], column, 1)
-        stream = cache.text_stream(model, current[:, None], ~ended[:, None], region.position + column, rope + column, FAR)
+        stream = cache.text_stream(
+            model, current[:, None], ~ended[:, None], region.position + column, rope + column, FAR
+        )
         hidden, past = cache.run(model, past, stream, nothing, region.slot + column)
         logits = model.logits(hidden)[:, 0]
         if temperature == 0:

@@ -1,0 +1,52 @@
+"""Runs the package's commands as a user would, at the smallest size that still goes through everything."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+SMALL = {
+    "steps": 2,
+    "data.world.train": 30,
+    "data.world.held_out": 6,
+    "data.batch_size": 1,
+    "model.decoder.hidden": 16,
+    "model.decoder.layers": 1,
+    "model.decoder.mlp": 16,
+    "model.vit.layers": 1,
+    "optim.warmup_steps": 0,
+    "sampling.prompt_bucket": 8,
+    "sampling.time_points": 3,
+    "sampling.max_thinking": (8, 12),
+}
+# Shared by all test processes of this user, so that a step is compiled once.
+_CACHE = pathlib.Path(tempfile.gettempdir()) / f"irg_jax_test_cache_{os.getuid()}"
+
+
+def line(name: str, *flags: object) -> list[str]:
+    """The command line of ``python -m irg_jax.NAME``."""
+    return [sys.executable, "-m", f"irg_jax.{name}", *map(str, flags)]
+
+
+def environment() -> dict[str, str]:
+    """One device, and compiling that is fast and done once."""
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return kept | {
+        "JAX_COMPILATION_CACHE_DIR": str(_CACHE),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+
+
+def run(name: str, *flags: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    return subprocess.run(line(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def small(**changes: object) -> list[str]:
+    """Overrides that shrink a stage config; dots in keys are written as two underscores."""
+    values = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
+    return [f"--config.{key}={value}" for key, value in values.items()]

@@ -1,0 +1,146 @@
+"""The train command: kill it at any moment and go on bit for bit; refuse what cannot be, in one line."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests import commands
+
+CONFIG = "--config=configs/shapes_stage1.py"
+OVERRIDES = commands.small(steps=12, log__every=1, checkpoint__every=3)
+
+
+def curve(workdir):
+    """Loss, its parts and the gradient norm by step, as written: text, so that equal means equal to the last bit."""
+    with open(workdir / "metrics.csv", newline="") as file:
+        return [[row[name] for name in ("step", "loss", "ce", "mse", "grad_norm")] for row in csv.DictReader(file)]
+
+
+def start(workdir, *flags):
+    return subprocess.Popen(
+        commands.line("train", CONFIG, f"--workdir={workdir}", *OVERRIDES, *flags),
+        cwd=commands.ROOT, env=commands.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def wait_for(process, condition):
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.002)
+
+
+def error_of(done):
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    workdir = tmp_path_factory.mktemp("whole")
+    done = commands.run("train", CONFIG, f"--workdir={workdir}", *OVERRIDES)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def finish(workdir):
+    done = commands.run("train", CONFIG, f"--workdir={workdir}", *OVERRIDES)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_killed_in_a_step_it_goes_on_bit_for_bit(whole, tmp_path):
+    process = start(tmp_path)
+    wait_for(process, lambda: (tmp_path / "metrics.csv").exists() and len(curve(tmp_path)) >= 5)
+    process.kill()
+    process.wait()
+    assert "goes on from step" in finish(tmp_path).stderr
+    assert curve(tmp_path) == curve(whole)
+
+
+def test_killed_in_a_save_it_goes_on_bit_for_bit(whole, tmp_path):
+    process = start(tmp_path)
+    wait_for(process, lambda: any((tmp_path / "checkpoints").glob("*6.orbax-checkpoint-tmp")))
+    process.kill()
+    process.wait()
+    finish(tmp_path)
+    assert curve(tmp_path) == curve(whole)
+
+
+def test_ctrl_c_saves_then_stops_and_the_run_goes_on_from_that_very_step(whole, tmp_path):
+    process = start(tmp_path)
+    wait_for(process, lambda: (tmp_path / "metrics.csv").exists() and len(curve(tmp_path)) >= 4)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert process.returncode == 130
+    stopped = int(curve(tmp_path)[-1][0])
+    assert (tmp_path / "checkpoints" / f"{stopped:08d}").is_dir()
+    assert f"goes on from step {stopped}" in finish(tmp_path).stderr
+    assert curve(tmp_path) == curve(whole)
+
+
+def test_the_saved_config_repeats_the_run_elsewhere(whole, tmp_path):
+    done = commands.run("train", f"--config={whole / 'config.json'}", f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert curve(tmp_path) == curve(whole)
+
+
+def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
+    flags = [*commands.small(steps=1), f"--config.init.ema={whole}", f"--config.data.dir={whole}/data/shapes"]
+    flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")
+    done = commands.run("train", "--config=configs/shapes_stage2.py", f"--workdir={tmp_path}", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "starts from the EMA weights" in done.stderr
+
+
+def test_another_config_in_the_same_folder_is_refused_and_nothing_is_touched(whole):
+    before = curve(whole), sorted(p.name for p in (whole / "checkpoints").iterdir())
+    done = commands.run("train", CONFIG, f"--workdir={whole}", *OVERRIDES, "--config.optim.lr=0.5")
+    assert "belongs to another run: optim.lr" in error_of(done)
+    assert before == (curve(whole), sorted(p.name for p in (whole / "checkpoints").iterdir()))
+
+
+def test_a_checkpoint_of_another_model_is_refused(whole, tmp_path):
+    shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
+    config = json.loads((whole / "config.json").read_text())
+    config["model"]["decoder"]["mlp"] = 24
+    (tmp_path / "other.json").write_text(json.dumps(config))
+    shutil.copy(tmp_path / "other.json", tmp_path / "config.json")
+    done = commands.run("train", f"--config={tmp_path / 'other.json'}", f"--workdir={tmp_path}")
+    assert "of another config" in error_of(done)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(whole, tmp_path):
+    flags = commands.small(steps=4, optim__lr=1e38, optim__final_lr=1e38)
+    line = error_of(commands.run("train", CONFIG, f"--workdir={tmp_path}", *flags))
+    assert "loss nan" in line or "grad_norm nan" in line
+    assert "records in the batch: " in line
+    assert ":train/0000" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.optim.lrr=1"], "optim.lr"),
+        (["--config.steps=many"], "steps"),
+        (["--config.data.mixture=(('painting', 1.0, True),)"], "unknown learning mode 'painting'; known modes are"),
+        (["--config.data.mixture=(('initial_full_learning', 0.0, True),)"], "must be"),
+        (["--config.data.world=None", "--config.data.dir=/nowhere"], "/nowhere"),
+        (["--config.model.decoder.kv_heads=3"], "model.decoder.kv_heads must divide"),
+        (["--config.mesh.data=2"], "does not make 1 devices"),
+        (["--config.optim.schedule=linear"], "constant, cosine"),
+        (["--config.data.budgets.gen=32"], "has no sample that fits"),
+    ],
+)
+def test_what_cannot_be_is_one_line_that_names_it(whole, tmp_path, flags, message):
+    data = [f"--config.data.dir={whole}/data/shapes", f"--config.data.tokenizer={whole}/data/tokenizer"]
+    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, *flags)
+    assert message in error_of(done)
