@@ -27,7 +27,7 @@ def main() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
     if (_PROMPT.value is None) == (_PROMPTS.value is None):
         raise UserError("give either --prompt TEXT or --prompts FILE")
-    prompts = [_PROMPT.value] if _PROMPT.value is not None else _read(Path(_PROMPTS.value))
+    prompts = [_PROMPT.value] if _PROMPT.value is not None else _read(Path(_PROMPTS.value or ""))
     out, size = Path(_OUT.value), min(_BATCH_SIZE.value, len(prompts))
     sampler = load.sampler(_CHECKPOINT.value)
     sampler.check(prompts, _TURNS.value)

@@ -105,7 +105,9 @@ def run(
     Returns:
       final hidden states of ``und``, and the cache with the new tokens.
     """
-    hidden, _, (k, v) = model(und, gen, past)
+    hidden, _, fresh = model(und, gen, past)
+    assert fresh is not None  # a model that is given a past gives what to add to it
+    k, v = fresh
 
     def put(cached: jax.Array, new: jax.Array, axis: int) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(cached, new, slot, axis)

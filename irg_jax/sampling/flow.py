@@ -1,6 +1,6 @@
 """Painting: Euler steps from noise to a picture, all guidance branches in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import jax
@@ -12,6 +12,7 @@ from irg_jax.sampling import cache
 from irg_jax.sampling.cache import Region
 from irg_jax.sampling.guidance import Guidance, guide
 
+Velocity = Callable[[jax.Array, jax.Array], jax.Array]
 Branch = tuple[Region, jax.Array]  # where its noised block stands, and the block's rotary id [B]
 
 
@@ -80,12 +81,12 @@ def paint(
     """
     times = flow.time_points(points, shift)
     with_text = guidance.text_scale > 1
-    with_image = guidance.image_scale > 1 and no_image is not None
-    extra = ([no_text] if with_text else []) + ([no_image] if with_image else [])
+    image_branches = [no_image] if guidance.image_scale > 1 and no_image is not None else []
+    extra = ([no_text] if with_text else []) + image_branches
 
     def guided(x: jax.Array, t: jax.Array) -> jax.Array:
         v = velocities(model, past, [full, *extra], edges, x, t, place)
-        return guide(guidance, v[0], v[1] if with_text else None, v[-1] if with_image else None)
+        return guide(guidance, v[0], v[1] if with_text else None, v[-1] if image_branches else None)
 
     def plain(x: jax.Array, t: jax.Array) -> jax.Array:
         return velocities(model, past, [full], edges, x, t, place)[0]
@@ -95,7 +96,7 @@ def paint(
     for active, group in groupby(steps, key=lambda step: guidance.active(float(step[0])) and bool(extra)):
         velocity = guided if active else plain
 
-        def euler(x: jax.Array, step: jax.Array, velocity=velocity) -> tuple[jax.Array, None]:
+        def euler(x: jax.Array, step: jax.Array, velocity: Velocity = velocity) -> tuple[jax.Array, None]:
             return x + (step[1] - step[0]) * velocity(x, step[0]), None
 
         x, _ = jax.lax.scan(euler, x, jnp.array(list(group), jnp.float32))

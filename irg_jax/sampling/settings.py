@@ -45,4 +45,5 @@ class Sampling:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Sampling":
         """From the ``sampling`` section of a config."""
-        return cls(**{k: Guidance(**v) if k in ("turn1", "turn2") else v for k, v in values.items()})
+        nested: dict[str, Any] = {turn: Guidance(**values[turn]) for turn in ("turn1", "turn2")}
+        return cls(**{**values, **nested})
