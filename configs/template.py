@@ -44,12 +44,12 @@ def get_config() -> ConfigDict:
     c.data.mixture = SIX_MODES
     c.data.initial_target = "draft"  # what initial_full_learning paints: "draft", or "good" as published
     c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
-    c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
+    c.data.dropout = _section(text=0.0, vit=0.3, vae=0.3)  # chance that a condition is left out (irg.md §3)
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = (
         4  # rows that hold the mandatory modes together; 1 is as published, for rows of 40,000 tokens
     )
-    c.data.budgets = _section(und=256, gen=128, vit=48, images=2)  # of one row: tokens, tokens, patches, images
+    c.data.budgets = _section(und=240, gen=128, vit=48, images=2)  # of one row: tokens, tokens, patches, images
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
         hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=512, rope_theta=1e4, norm_eps=1e-6
     )
     c.model.vit = _section(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
-    c.model.autoencoder = _section(downsample=4, scale=2.0, shift=0.6)  # latent = scale·(pixel − shift)
+    c.model.autoencoder = _section(downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
     c.model.latent_patch = 1  # latents a token's side; keep its channels below ``hidden``
     c.model.max_latent_size = 8  # side of the latent position table
     c.model.time_features = 64
@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
     # --- training
     c.loss = _section(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)  # irg.md §5
     c.optim = _section(
-        lr=4e-3,
+        lr=3e-3,
         schedule="cosine",  # down to final_lr at the last step, or "constant"
         final_lr=2e-4,
         warmup_steps=50,
@@ -80,7 +80,7 @@ def get_config() -> ConfigDict:
         eps=1e-8,
         weight_decay=0.0,
         clip_norm=1.0,
-        ema=0.99,
+        ema=0.995,
         accumulate=1,  # microbatches a step
         freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
     )

@@ -59,7 +59,7 @@ class TimeEmbedding(nnx.Module):
     """A flow time to a vector: sin-cos features, linear, SiLU, linear."""
 
     def __init__(self, features: int, hidden: int, *, rngs: nnx.Rngs):
-        init = nnx.initializers.normal(0.02)
+        init = nnx.initializers.lecun_normal()
         self.features = features
         self.up = Linear(features, hidden, (None, "embed"), bias=True, rngs=rngs, init=init)
         self.down = Linear(hidden, hidden, (None, "embed"), bias=True, rngs=rngs, init=init)

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class RunLog:
-    """``run.json``: the command, the code's commit, the start, and the seconds of each phase over all restarts."""
+    """``run.json``: the command, the code's commit, the start, the seconds of each phase over all restarts, peak memory."""
 
     def __init__(self, workdir: Path):
         self._path = workdir / "run.json"
@@ -69,6 +70,9 @@ class RunLog:
         finally:
             spent = self._values["seconds"].get(name, 0.0) + time.monotonic() - start
             self._values["seconds"][name] = round(spent, 1)
+            # Linux counts in KiB.
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            self._values["peak_memory_gib"] = round(max(peak, self._values.get("peak_memory_gib", 0.0)), 2)
             self._write()
 
     def _write(self) -> None:

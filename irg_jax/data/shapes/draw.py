@@ -16,10 +16,10 @@ SALT = "shapes-6"
 _CELLS = tuple(PLACES)
 # The pairs of places that show each relation, the first object's place first.
 _PLACES_OF = {
-    "left of": (("top left", "top right"), ("bottom left", "bottom right")),
-    "right of": (("top right", "top left"), ("bottom right", "bottom left")),
-    "above": (("top left", "bottom left"), ("top right", "bottom right")),
-    "below": (("bottom left", "top left"), ("bottom right", "top right")),
+    "left of": (("northwest", "northeast"), ("southwest", "southeast")),
+    "right of": (("northeast", "northwest"), ("southeast", "southwest")),
+    "above": (("northwest", "southwest"), ("northeast", "southeast")),
+    "below": (("southwest", "northwest"), ("southeast", "northeast")),
 }
 
 

@@ -22,7 +22,7 @@ PALETTE = {
 COLOURS = tuple(PALETTE)
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
 # Place -> (row, column) of its cell; a cell is a quarter of the canvas.
-PLACES = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
+PLACES = {"northwest": (0, 0), "northeast": (0, 1), "southwest": (1, 0), "southeast": (1, 1)}
 NUMBERS = ("zero", "one", "two", "three", "four")
 
 
@@ -46,5 +46,5 @@ def plural(shape: str) -> str:
 
 
 def in_words(thing: PlacedObject) -> str:
-    """The object in the words of plans and reflections: "a red circle at the top left"."""
-    return f"{with_article(f'{thing.colour} {thing.shape}')} at the {thing.place}"
+    """The object in the words of plans and reflections: "a red circle northwest"."""
+    return f"{with_article(f'{thing.colour} {thing.shape}')} {thing.place}"

@@ -41,7 +41,7 @@ class SeenObject:
 
 
 def read_picture(image: np.ndarray) -> tuple[SeenObject, ...]:
-    """All objects of a picture, from the top left on.
+    """All objects of a picture, from the northwest on.
 
     Args:
       image: uint8 [S, S, 3], S a multiple of 16 from 32 up: good, weak, or a model's attempt at either.

@@ -14,14 +14,14 @@ HEADINGS = (
 NO_FAULT = "Nothing is missing."
 
 _COLOUR, _SHAPE, _PLACE = (f"({'|'.join(words)})" for words in (COLOURS, SHAPES, PLACES))
-_OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} at the {_PLACE}\b", re.IGNORECASE)
+_OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} {_PLACE}\b", re.IGNORECASE)
 _PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: (.*?)\.\s*</think>\s*", re.DOTALL)
 _PARTS = re.compile(
     r"\s*<think>(.*?)" + "".join(rf"\n{re.escape(heading)}\n(.*?)" for heading in HEADINGS) + r"</think>\s*", re.DOTALL
 )
-_MISSING = re.compile(rf"\bThe {_COLOUR} {_SHAPE} at the {_PLACE} is missing\.")
-_MISCOLOURED = re.compile(rf"\bThe {_SHAPE} at the {_PLACE} is {_COLOUR} instead of {_COLOUR}\.")
-_MISPLACED = re.compile(rf"\bThe {_COLOUR} {_SHAPE} is at the {_PLACE} instead of the {_PLACE}\.")
+_MISSING = re.compile(rf"\bThe {_COLOUR} {_SHAPE} {_PLACE} is missing\.")
+_MISCOLOURED = re.compile(rf"\bThe {_SHAPE} {_PLACE} is {_COLOUR} instead of {_COLOUR}\.")
+_MISPLACED = re.compile(rf"\bThe {_COLOUR} {_SHAPE} is {_PLACE} instead of {_PLACE}\.")
 
 
 def write_plan(objects: Sequence[PlacedObject]) -> str:
@@ -96,16 +96,16 @@ def _listed(text: str) -> list[PlacedObject] | None:
 def _sentence(fault: Fault) -> str:
     thing = fault.planned
     if fault.kind == "missing":
-        return f"The {thing.colour} {thing.shape} at the {thing.place} is missing."
+        return f"The {thing.colour} {thing.shape} {thing.place} is missing."
     if fault.kind == "miscoloured":
-        return f"The {thing.shape} at the {thing.place} is {fault.seen} instead of {thing.colour}."
-    return f"The {thing.colour} {thing.shape} is at the {fault.seen} instead of the {thing.place}."
+        return f"The {thing.shape} {thing.place} is {fault.seen} instead of {thing.colour}."
+    return f"The {thing.colour} {thing.shape} is {fault.seen} instead of {thing.place}."
 
 
 def _remedy(fault: Fault) -> str:
     thing = fault.planned
     if fault.kind == "missing":
-        return f"Add the {thing.colour} {thing.shape} at the {thing.place}."
+        return f"Add the {thing.colour} {thing.shape} {thing.place}."
     if fault.kind == "miscoloured":
-        return f"Paint the {thing.shape} at the {thing.place} {thing.colour}."
+        return f"Paint the {thing.shape} {thing.place} {thing.colour}."
     return f"Move the {thing.colour} {thing.shape} to the {thing.place}."

@@ -87,9 +87,9 @@ def test_detail_grows_as_a_weak_picture_turns_into_the_good_one():
 
 
 def test_an_object_off_its_place_is_read_where_it_is():
-    picture = np.roll(render_good([PlacedObject("green", "diamond", "top left")]), (1, 2), (0, 1))
+    picture = np.roll(render_good([PlacedObject("green", "diamond", "northwest")]), (1, 2), (0, 1))
     (seen,) = read_picture(picture)
-    assert (seen.colour, seen.shape, seen.place, seen.corner) == ("green", "diamond", "top left", (1, 2))
+    assert (seen.colour, seen.shape, seen.place, seen.corner) == ("green", "diamond", "northwest", (1, 2))
 
 
 def gradients(rng):
@@ -159,8 +159,8 @@ def scored(kind, wanted, painted, relation=None):
     return score_picture(render_good(painted), Scene(kind, wanted, relation, ()))
 
 
-RED_CIRCLE, BLUE_SQUARE = PlacedObject("red", "circle", "top left"), PlacedObject("blue", "square", "top right")
-SQUARE_BELOW = PlacedObject("blue", "square", "bottom left")
+RED_CIRCLE, BLUE_SQUARE = PlacedObject("red", "circle", "northwest"), PlacedObject("blue", "square", "northeast")
+SQUARE_BELOW = PlacedObject("blue", "square", "southwest")
 TWO = (Wanted("circle"), Wanted("square"))
 ATTRIBUTED = (Wanted("circle", "red"), Wanted("square", "blue"))
 
@@ -180,7 +180,7 @@ ATTRIBUTED = (Wanted("circle", "red"), Wanted("square", "blue"))
         (
             "color_attr",
             ATTRIBUTED,
-            [PlacedObject("blue", "circle", "top left"), PlacedObject("red", "square", "top right")],
+            [PlacedObject("blue", "circle", "northwest"), PlacedObject("red", "square", "northeast")],
             None,
             "wanted the circle red, saw blue",
         ),

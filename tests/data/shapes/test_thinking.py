@@ -18,16 +18,14 @@ from irg_jax.data.shapes.thinking import (
 )
 from irg_jax.data.shapes.world import make_trajectory
 
-CIRCLE = PlacedObject("red", "circle", "top left")
-CROSS = PlacedObject("orange", "cross", "bottom right")
+CIRCLE = PlacedObject("red", "circle", "northwest")
+CROSS = PlacedObject("orange", "cross", "southeast")
 MISSING = write_reflection((CIRCLE, CROSS), Fault("missing", CIRCLE))
 
 
 def test_a_plan_in_words():
     text = write_plan((CIRCLE, CROSS))
-    assert text == (
-        "<think> I plan two objects: a red circle at the top left, an orange cross at the bottom right. </think>"
-    )
+    assert text == ("<think> I plan two objects: a red circle northwest, an orange cross southeast. </think>")
     assert parse_plan(text) == [CIRCLE, CROSS]
 
 
@@ -39,7 +37,7 @@ def test_a_plan_in_words():
         write_plan((CIRCLE, CROSS)).replace("two", "three"),
         write_plan((CIRCLE, CROSS)).replace("red", "pink"),
         write_plan((CIRCLE, CROSS)).replace("</think>", ""),
-        write_plan((CIRCLE, CROSS)).replace("circle at the top left", "circle"),
+        write_plan((CIRCLE, CROSS)).replace("circle northwest", "circle"),
     ],
 )
 def test_half_a_plan_is_no_plan(text):
@@ -49,9 +47,9 @@ def test_half_a_plan_is_no_plan(text):
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (Fault("missing", CIRCLE), "The red circle at the top left is missing."),
-        (Fault("miscoloured", CIRCLE, "blue"), "The circle at the top left is blue instead of red."),
-        (Fault("misplaced", CIRCLE, "bottom left"), "The red circle is at the bottom left instead of the top left."),
+        (Fault("missing", CIRCLE), "The red circle northwest is missing."),
+        (Fault("miscoloured", CIRCLE, "blue"), "The circle northwest is blue instead of red."),
+        (Fault("misplaced", CIRCLE, "southwest"), "The red circle is southwest instead of northwest."),
     ],
 )
 def test_a_reflection_names_its_fault(fault, sentence):
@@ -85,7 +83,7 @@ def test_headings_count_once_and_in_order():
 
 
 def test_an_opening_that_names_nothing_is_not_taken_for_faultless():
-    assert parse_faults(MISSING.replace("The red circle at the top left is missing.", "It looks odd.")) is None
+    assert parse_faults(MISSING.replace("The red circle northwest is missing.", "It looks odd.")) is None
 
 
 def test_every_record_can_be_read_back():
