@@ -50,7 +50,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class RunLog:
-    """``run.json``: the command, the code's commit, the start, the seconds of each phase over all restarts, peak memory."""
+    """``run.json``: command, commit of the code, start, seconds of each phase over all restarts, peak memory."""
 
     def __init__(self, workdir: Path):
         self._path = workdir / "run.json"

@@ -63,7 +63,8 @@ def test_phases_add_up_over_restarts(tmp_path):
         with pytest.raises(RuntimeError), log.phase("train"):
             raise RuntimeError
     values = json.loads((tmp_path / "run.json").read_text())
-    assert set(values) == {"started", "command", "commit", "seconds"}
+    assert set(values) == {"started", "command", "commit", "seconds", "peak_memory_gib"}
+    assert 0 < values["peak_memory_gib"] < 1024
     assert list(values["seconds"]) == ["train"] and values["seconds"]["train"] >= 0
 
 
