@@ -8,12 +8,12 @@ from configs import shapes_stage1
 def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = shapes_stage1.get_config()
-    c.steps = 1700
+    c.steps = 2000
     c.init.ema = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
     c.data.budgets.update(und=192, gen=192, images=3)  # more pictures, fewer words than in stage 1
-    c.optim.lr = 1.5e-3
+    c.optim.lr = 2e-3
     c.optim.final_lr = 1e-4
     c.optim.warmup_steps = 0
     return c
