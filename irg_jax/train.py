@@ -16,11 +16,12 @@ from absl import flags
 
 from irg_jax import config as configs
 from irg_jax import report
-from irg_jax.data import pipeline, setup
+from irg_jax.data import modes, pipeline, setup
 from irg_jax.errors import UserError
 from irg_jax.models.autoencoder import PixelAutoencoder
 from irg_jax.models.config import ModelConfig
 from irg_jax.sampling import held_out
+from irg_jax.sampling.settings import Sampling
 from irg_jax.training import optimizer, sharding
 from irg_jax.training.checkpoint import Checkpointer
 from irg_jax.training.flops import train_step_flops
@@ -47,9 +48,11 @@ def run(config: Any, workdir: Path) -> None:
       config: as loaded; ``{workdir}`` in its values is filled in here.
       workdir: folder of the run.
     """
+    resolved = configs.resolve(config, workdir)
+    for stage in resolved.stages.values() if "stages" in resolved else [resolved]:
+        check(stage)
     claim(workdir, config)
     log = RunLog(workdir)
-    resolved = configs.resolve(config, workdir)
     if "stages" not in resolved:
         with log.phase("data"):
             setup.prepare(resolved.data)
@@ -66,6 +69,26 @@ def run(config: Any, workdir: Path) -> None:
     with log.phase("report"):
         report.build_report(workdir)
     logging.info("report: %s", workdir / "report.html")
+
+
+def check(config: Any) -> None:
+    """Refuses a stage that cannot be run, before the first one starts.
+
+    Raises:
+      UserError: by the key that is to blame.
+    """
+    ModelConfig.from_mapping(config.model)
+    Sampling.from_mapping(config.sampling)
+    optimizer.learning_rate(config.optim, config.steps)
+    mesh = sharding.make_mesh(config.mesh)
+    shards, rows, accumulate = mesh.shape["data"] * mesh.shape["fsdp"], config.data.batch_size, config.optim.accumulate
+    configs.require(
+        rows % (shards * accumulate) == 0,
+        "data.batch_size",
+        f"{rows} rows do not divide over {shards} devices and {accumulate} microbatches",
+    )
+    for mode, *_ in config.data.mixture:
+        modes.learning_mode(mode, config.data.initial_target)
 
 
 def train(config: Any, workdir: Path, label: str) -> None:
@@ -90,12 +113,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(shaped.abstract.params):,}", mesh.size)
 
     # --- data
-    batch_size, shards = config.data.batch_size, mesh.shape["data"] * mesh.shape["fsdp"]
-    configs.require(
-        batch_size % (shards * config.optim.accumulate) == 0,
-        "data.batch_size",
-        f"{batch_size} rows do not divide over {shards} devices and {config.optim.accumulate} microbatches",
-    )
+    batch_size = config.data.batch_size
     rows = setup.packed_rows(config.data, model, length=config.steps * batch_size)
     batches = pipeline.batches(
         rows,

@@ -13,6 +13,7 @@ from irg_jax.data.shapes import dataset as shapes
 from irg_jax.data.trajectory import Trajectory
 from irg_jax.errors import UserError
 from irg_jax.models.config import ModelConfig
+from irg_jax.sections import build
 
 
 def prepare(data: Any) -> None:
@@ -84,8 +85,12 @@ def packed_rows(data: Any, model: ModelConfig, *, length: int) -> PackedRows:
         source = MappedSource(trajectories, modes.learning_mode(mode, data.initial_target))
         mixture.append(MixtureRow(mode, weight, mandatory, source))
     edge = words.vae_transform.max_size
-    budgets = Budgets(**data.budgets, image_size=(edge, edge), vit_patch=3 * model.vit.patch**2)
-    dropout = packing.Dropout(**data.dropout)
+    budgets = build(
+        Budgets,
+        {**data.budgets, "image_size": (edge, edge), "vit_patch": 3 * model.vit.patch**2},
+        "data.budgets",
+    )
+    dropout = build(packing.Dropout, data.dropout, "data.dropout")
     return PackedRows(
         mixture,
         vocabulary=words,

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from irg_jax import sections
 from irg_jax.errors import UserError
 
 
@@ -105,10 +106,11 @@ class ModelConfig:
         """From the ``model`` section of a config.
 
         Raises:
-          UserError: a combination that no model can have, by its key.
+          UserError: an unknown or missing key, or a combination that no model can have, by its key.
         """
         nested = {"decoder": DecoderConfig, "vit": ViTConfig, "autoencoder": AutoencoderConfig}
-        config = cls(**{k: nested[k](**v) if k in nested else v for k, v in values.items()})
+        parts = {k: sections.build(nested[k], v, f"model.{k}") if k in nested else v for k, v in values.items()}
+        config = sections.build(cls, parts, "model")
         decoder, vit = config.decoder, config.vit
         checks = (
             (decoder.heads % decoder.kv_heads == 0, "decoder.kv_heads", "must divide decoder.heads"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from irg_jax.errors import UserError
 from irg_jax.sampling.guidance import Guidance
+from irg_jax.sections import build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,5 +46,5 @@ class Sampling:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Sampling":
         """From the ``sampling`` section of a config."""
-        nested: dict[str, Any] = {turn: Guidance(**values[turn]) for turn in ("turn1", "turn2")}
-        return cls(**{**values, **nested})
+        parts = {k: build(Guidance, v, f"sampling.{k}") if k in ("turn1", "turn2") else v for k, v in values.items()}
+        return build(cls, parts, "sampling")
