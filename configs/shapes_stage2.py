@@ -8,7 +8,7 @@ from configs import shapes_stage1
 def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = shapes_stage1.get_config()
-    c.steps = 2000
+    c.steps = 1700
     c.init.ema = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))

@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
     c.model.remat = "dots"  # what the backward pass keeps: "none" recomputes nothing, "full" everything
 
     # --- training
-    c.loss = _section(ce_weight=1.0, mse_weight=0.5, timestep_shift=4.0)  # irg.md §5 has 1, 1, 4
+    c.loss = _section(ce_weight=1.0, mse_weight=0.3, timestep_shift=4.0)  # irg.md §5 has 1, 1, 4
     c.optim = _section(
         lr=4e-3,
         schedule="cosine",  # down to final_lr at the last step, or "constant"

@@ -51,7 +51,10 @@ def _any_scene(rng: np.random.Generator, kind: str) -> Scene:
     else:
         colours = [COLOURS[i] for i in rng.integers(len(COLOURS), size=1 + pair)]
     relation = RELATIONS[rng.integers(len(RELATIONS))] if kind == "position" else None
-    places = _PLACES_OF[relation][rng.integers(2)] if relation else [_CELLS[i] for i in rng.permutation(len(_CELLS))]
+    if relation:
+        places: Sequence[str] = _PLACES_OF[relation][rng.integers(2)]
+    else:  # in reading order, as a person would list them
+        places = [_CELLS[i] for i in sorted(rng.permutation(len(_CELLS))[: count * len(shapes)])]
     asks_colour = kind in ("colors", "color_attr")
     wanted = tuple(
         Wanted(shape, colour if asks_colour else None, count) for shape, colour in zip(shapes, colours, strict=True)
