@@ -59,7 +59,8 @@ def finish(workdir):
 
 def test_killed_in_a_step_it_goes_on_bit_for_bit(whole, tmp_path):
     process = start(tmp_path)
-    wait_for(process, lambda: (tmp_path / "metrics.csv").exists() and len(curve(tmp_path)) >= 5)
+    saved = tmp_path / "checkpoints" / "00000003"
+    wait_for(process, lambda: saved.is_dir() and len(curve(tmp_path)) >= 5)
     process.kill()
     process.wait()
     assert "goes on from step" in finish(tmp_path).stderr
@@ -126,6 +127,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(whole, tm
     assert ":train/0000" in line
 
 
+def test_a_data_set_that_is_not_there_is_named(tmp_path):
+    lines = ["from configs import template", "def get_config():", "  c = template.get_config()"]
+    lines += ["  c.data.world = None  # nothing is built", "  c.data.dir = '/nowhere'", "  return c"]
+    (tmp_path / "mine.py").write_text("\n".join(lines))
+    done = commands.run("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
+    assert "/nowhere" in error_of(done)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -133,7 +142,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(whole, tm
         (["--config.steps=many"], "steps"),
         (["--config.data.mixture=(('painting', 1.0, True),)"], "unknown learning mode 'painting'; known modes are"),
         (["--config.data.mixture=(('initial_full_learning', 0.0, True),)"], "must be"),
-        (["--config.data.world=None", "--config.data.dir=/nowhere"], "/nowhere"),
         (["--config.model.decoder.kv_heads=3"], "model.decoder.kv_heads must divide"),
         (["--config.mesh.data=2"], "does not make 1 devices"),
         (["--config.optim.schedule=linear"], "constant, cosine"),
