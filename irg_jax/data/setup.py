@@ -71,10 +71,10 @@ def packed_rows(data: Any, model: ModelConfig, *, length: int) -> PackedRows:
     Raises:
       UserError: a missing or damaged data set, a bad record, a mixture that cannot be.
     """
-    words = vocabulary(data, model)
     if data.thinking1 not in modes.THINKING1:
         raise UserError(f"data.thinking1: {data.thinking1!r} is none of {', '.join(modes.THINKING1)}")
     trajectories = MappedSource(shapes.open_source(data.dir, "train"), modes.THINKING1[data.thinking1])
+    words = vocabulary(data, model)
     mixture: list[MixtureRow] = []
     for row in data.mixture:
         if len(row) != 3:
