@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from irg_jax.data import modes, packing, tokenizer
 from irg_jax.data.conversation import MappedSource, Source
@@ -12,8 +12,47 @@ from irg_jax.data.pipeline import MixtureRow, PackedRows
 from irg_jax.data.shapes import dataset as shapes
 from irg_jax.data.trajectory import Trajectory
 from irg_jax.errors import UserError
-from irg_jax.models.config import ModelConfig
 from irg_jax.sections import build
+
+
+class VocabularySize(Protocol):
+    """The embedding's part of ``Geometry``."""
+
+    @property
+    def vocab(self) -> int:
+        """Rows of the embedding."""
+
+
+class PatchGeometry(Protocol):
+    """The ViT's part of ``Geometry``."""
+
+    @property
+    def patch(self) -> int:
+        """Pixels a patch's side."""
+
+    @property
+    def patches_per_side(self) -> int:
+        """Side of the ViT's position table."""
+
+
+class Geometry(Protocol):
+    """All that packing has to know of a model; ``models.config.ModelConfig`` has it."""
+
+    @property
+    def vae_stride(self) -> int:
+        """Pixels a generation token's side."""
+
+    @property
+    def max_latent_size(self) -> int:
+        """Side of the latent position table, in patches."""
+
+    @property
+    def vit(self) -> PatchGeometry:
+        """Of the image encoder."""
+
+    @property
+    def decoder(self) -> VocabularySize:
+        """Of the decoder."""
 
 
 def prepare(data: Any) -> None:
@@ -37,7 +76,7 @@ def _texts(trajectories: Source[Trajectory]) -> list[str]:
     return texts
 
 
-def vocabulary(data: Any, model: ModelConfig) -> Vocabulary:
+def vocabulary(data: Any, model: Geometry) -> Vocabulary:
     """The tokenizer and both image transforms of a run.
 
     Raises:
@@ -60,7 +99,7 @@ def vocabulary(data: Any, model: ModelConfig) -> Vocabulary:
     return Vocabulary(tokens, vae, vit)
 
 
-def packed_rows(data: Any, model: ModelConfig, *, length: int) -> PackedRows:
+def packed_rows(data: Any, model: Geometry, *, length: int) -> PackedRows:
     """Indexes the training split and plans its packing.
 
     Args:
