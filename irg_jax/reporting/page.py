@@ -69,8 +69,8 @@ def _opening(run: Run, name: str) -> str:
         f'<p class="kicker">IRG-JAX · Interleaving Reasoning Generation · run {name}</p>'
         "<h1>Think, paint, look, paint again</h1>"
         '<p class="lead">A model trained from nothing in this run folder reads a prompt, writes a thought, paints a '
-        "first picture, looks at it, writes what is wrong with it, and paints a second picture. All prompts on this "
-        f"page were held out of training. {target}</p>"
+        "first picture, looks at it, writes what is wrong with it, and paints a second picture. No combination of "
+        f"objects on this page was trained on. {target}</p>"
         f'<ul class="facts">{listed}</ul><nav><a href="#scores">Turn 1 against turn 2</a>'
         '<a href="#training">Training curves</a><a href="#gallery">Held-out prompts</a></nav>'
     )
