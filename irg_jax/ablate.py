@@ -24,7 +24,7 @@ _CONFIG = "configs/shapes_ablation.py"
 
 def main() -> None:
     """Runs what has not run and writes the table."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    configs.log_plainly()
     workdir = Path(flags.FLAGS.workdir).absolute()
     from configs.shapes_ablation import VARIANTS
 

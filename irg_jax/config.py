@@ -8,6 +8,7 @@ its JSON are the same thing: ``from_json(to_json(config)) == config``, types inc
 import difflib
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import re
@@ -51,6 +52,12 @@ def run(main: Callable[..., Any], argv: Sequence[str] | None = None, *, takes_co
         print("interrupted", file=sys.stderr)
         status = 130
     sys.exit(status)
+
+
+def log_plainly() -> None:
+    """A command's own lines as they are, the libraries' only where something is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def load(path: str | os.PathLike[str]) -> ConfigDict:

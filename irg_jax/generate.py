@@ -23,8 +23,7 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "prompts sampled together",
 
 def main() -> None:
     """Samples every prompt and writes it."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    configs.log_plainly()
     if (_PROMPT.value is None) == (_PROMPTS.value is None):
         raise UserError("give either --prompt TEXT or --prompts FILE")
     prompts = [_PROMPT.value] if _PROMPT.value is not None else _read(Path(_PROMPTS.value or ""))

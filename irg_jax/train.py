@@ -36,8 +36,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints,
 
 def main(config: Any) -> None:
     """Runs ``config`` in the folder that the command names."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    configs.log_plainly()
     run(config, Path(_WORKDIR.value).absolute())
 
 

@@ -1,9 +1,6 @@
 """From a run's folder to a sampler."""
 
-import dataclasses
 from pathlib import Path
-
-import jax
 
 from irg_jax import config as configs
 from irg_jax.data import setup
@@ -14,7 +11,7 @@ from irg_jax.sampling.reasoning import Origin, Sampler
 from irg_jax.sampling.settings import Sampling
 from irg_jax.training import sharding
 from irg_jax.training.checkpoint import Checkpointer
-from irg_jax.training.state import graph_of
+from irg_jax.training.state import graph_of, with_shardings
 
 
 def stage_of(run: Path) -> Path:
@@ -42,9 +39,6 @@ def sampler(run: str | Path, **changes: object) -> Sampler:
       UserError: no checkpoint, a damaged one, or a tokenizer that is not the run's.
     """
     folder = stage_of(Path(run))
-    known = {field.name for field in dataclasses.fields(Sampling)}
-    for name in changes:
-        configs.choose(name, "sampling", known)
     with Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step()
         config = configs.from_json(checkpoints.restore_meta(step)["config"])
@@ -52,8 +46,7 @@ def sampler(run: str | Path, **changes: object) -> Sampler:
         graphdef, abstract = graph_of(model)
         mesh = sharding.make_mesh(config.mesh)
         shardings = sharding.state_shardings(abstract, mesh, sharding.Rules())
-        abstract = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
-        params = checkpoints.restore(step, abstract={"ema": abstract})["ema"]
+        params = checkpoints.restore(step, abstract={"ema": with_shardings(abstract, shardings)})["ema"]
     with config.unlocked():
         config.data.tokenizer = str(folder / "tokenizer")
     return Sampler(

@@ -63,10 +63,11 @@ def shape_state(config: ModelConfig, optimizer: optax.GradientTransformation, me
     abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
     shardings = state_shardings(abstract, mesh, rules)
     compiled = jax.jit(init, out_shardings=shardings)
-    return Shaped(graphdef, _with_shardings(abstract, shardings), shardings, lambda seed: compiled(jnp.uint32(seed)))
+    return Shaped(graphdef, with_shardings(abstract, shardings), shardings, lambda seed: compiled(jnp.uint32(seed)))
 
 
-def _with_shardings(abstract: Any, shardings: Any) -> Any:
+def with_shardings(abstract: Any, shardings: Any) -> Any:
+    """A tree of shapes that also say where each array lives, for restoring straight into shards."""
     return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
 
 

@@ -10,22 +10,14 @@ import nbclient
 import nbformat
 from PIL import Image
 
+from tests import commands
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "launch" / "colab" / "irg_inference.ipynb"
 PROMPTS = ["a red circle", "a <b> & two crosses"]
 
-SMALL = {
-    "data.world.train": 30,
-    "data.world.held_out": 6,
-    "data.batch_size": 1,
-    "model.decoder.hidden": 16,
-    "model.decoder.layers": 1,
-    "model.decoder.mlp": 16,
-    "model.vit.layers": 1,
-    "optim.warmup_steps": 0,
-    "sampling.time_points": 3,
-    "sampling.max_thinking": (8, 8),
-}
+# The notebook sets the steps.
+SMALL = {key: value for key, value in commands.SMALL.items() if key != "steps"}
 
 
 def _parameters(**changes):
