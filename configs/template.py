@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     c.data.mixture = SIX_MODES
     c.data.initial_target = "draft"  # what initial_full_learning paints: "draft", or "good" as published
     c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
-    c.data.dropout = _section(text=0.0, vit=0.3, vae=0.3)  # chance that a condition is left out (irg.md §3)
+    c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = (
         4  # rows that hold the mandatory modes together; 1 is as published, for rows of 40,000 tokens

@@ -7,7 +7,7 @@ import numpy as np
 from irg_jax.data.shapes.objects import COLOURS, PLACES, PlacedObject
 
 FAULT_KINDS = ("missing", "miscoloured", "misplaced")
-FAULT_PERCENT = 40  # how many weak pictures in a hundred have a fault
+FAULT_PERCENT = 60  # how many weak pictures in a hundred have a fault
 
 
 @dataclasses.dataclass(frozen=True)
