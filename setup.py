@@ -47,6 +47,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",
         "pillow>=11",
+        "pyarrow>=18",
         "tensorboardX>=2.6,<3",
         "tensorflow-datasets>=4.9.10,<5",
         "tokenizers>=0.22",
