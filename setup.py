@@ -48,6 +48,7 @@ setup(
         "orbax-checkpoint>=0.12",
         "pillow>=11",
         "pyarrow>=18",
+        "safetensors>=0.5",
         "tensorboardX>=2.6,<3",
         "tensorflow-datasets>=4.9.10,<5",
         "tokenizers>=0.22",

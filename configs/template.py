@@ -37,13 +37,14 @@ def get_config() -> ConfigDict:
 
     # --- data. ``{workdir}`` stands for the folder given with --workdir.
     c.data = ConfigDict()
-    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord)
+    c.data.format = "shapes"  # trajectories of the shapes world, or "irgl": the published layout, without the keys *
+    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord); for irgl a folder a mode
     c.data.tokenizer = "{workdir}/data/tokenizer"  # Qwen2's file format
-    c.data.world = _section(seed=0, train=8000, held_out=600, vocab=512)  # built if missing
+    c.data.world = _section(seed=0, train=8000, held_out=600, vocab=512)  # * built if missing
     c.data.seed = 0  # of order and condition dropout
     c.data.mixture = SIX_MODES
-    c.data.initial_target = "draft"  # what initial_full_learning paints: "draft", or "good" as published
-    c.data.thinking1 = "plan"  # "none": a first thought that says nothing, for the ablation
+    c.data.initial_target = "draft"  # * what initial_full_learning paints: "draft", or "good" as published
+    c.data.thinking1 = "plan"  # * "none": a first thought that says nothing, for the ablation
     c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = (
@@ -61,7 +62,7 @@ def get_config() -> ConfigDict:
         hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=512, rope_theta=1e4, norm_eps=1e-6
     )
     c.model.vit = _section(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
-    c.model.autoencoder = _section(downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
+    c.model.autoencoder = _section(kind="pixel", downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
     c.model.latent_patch = 1  # latents a token's side; keep its channels below ``hidden``
     c.model.max_latent_size = 8  # side of the latent position table
     c.model.time_features = 64
@@ -84,7 +85,7 @@ def get_config() -> ConfigDict:
         accumulate=1,  # microbatches a step
         freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
     )
-    c.init = _section(ema="")  # a run whose EMA weights this one starts from
+    c.init = _section(ema="")  # a run, or a folder of irg_jax.convert, whose EMA weights this one starts from
     c.mesh = _section(data=1, fsdp=-1, tensor=1)  # devices along each axis; −1 is what is left
     c.checkpoint = _section(every=500, keep=2)  # steps, checkpoints
     c.log = _section(every=10)  # steps

@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
+from flax import nnx
 
 from irg_jax import config as configs
 from irg_jax import report
-from irg_jax.data import modes, pipeline, setup
+from irg_jax.bagel import companions
+from irg_jax.data import pipeline, setup
 from irg_jax.errors import UserError
-from irg_jax.models.autoencoder import PixelAutoencoder
 from irg_jax.models.config import ModelConfig
 from irg_jax.sampling import held_out
 from irg_jax.sampling.settings import Sampling
@@ -28,7 +29,7 @@ from irg_jax.training.flops import train_step_flops
 from irg_jax.training.interrupt import Interrupt
 from irg_jax.training.metrics import MetricWriter, Progress, mfu
 from irg_jax.training.run import RunLog, claim
-from irg_jax.training.state import Shaped, TrainState, count_weights, shape_state
+from irg_jax.training.state import Frozen, Shaped, TrainState, count_weights, shape_state
 from irg_jax.training.step import make_step
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints, metrics, report", required=True)
@@ -86,8 +87,7 @@ def check(config: Any) -> None:
         "data.batch_size",
         f"{rows} rows do not divide over {shards} devices and {accumulate} microbatches",
     )
-    for mode, *_ in config.data.mixture:
-        modes.learning_mode(mode, config.data.initial_target)
+    setup.check(config.data)
 
 
 def train(config: Any, workdir: Path, label: str) -> None:
@@ -108,7 +108,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
     schedule = optimizer.learning_rate(config.optim, config.steps)
     adamw = optimizer.make_optimizer(config.optim, schedule)
     shaped = shape_state(model, adamw, mesh, sharding.Rules())
-    frozen = optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze)
+    freeze = optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze)
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(shaped.abstract.params):,}", mesh.size)
 
     # --- data
@@ -122,19 +122,23 @@ def train(config: Any, workdir: Path, label: str) -> None:
         threads=config.data.threads,
     )
 
-    shutil.copytree(config.data.tokenizer, workdir / "tokenizer", dirs_exist_ok=True)  # a run's folder stands alone
+    # A run's folder stands alone.
+    shutil.copytree(config.data.tokenizer, workdir / "tokenizer", dirs_exist_ok=True)
+    companions.copy(config.init.ema, workdir)
 
-    # --- state: resume > EMA of an earlier run > scratch
+    # --- state: resume > EMA of an earlier run or of a converted checkpoint > scratch
     with Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
         latest = checkpoints.latest_step()
         if latest is not None:
             state = _resume(checkpoints, latest, shaped, batches)
             logging.info("%s: goes on from step %d", label, latest)
         elif config.init.ema:
-            state = _from_ema(Path(config.init.ema), shaped, config.seed)
+            state = _from_ema(Path(config.init.ema), shaped)
             logging.info("%s: starts from the EMA weights of %s", label, config.init.ema)
         else:
             state = shaped.init(config.seed)
+
+        frozen = Frozen(companions.open_autoencoder(model.autoencoder, workdir), nnx.State({}))
 
         # --- step
         batch_sharding = sharding.batch_sharding(mesh)
@@ -143,8 +147,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
             model,
             optimizer=adamw,
             schedule=schedule,
-            frozen=frozen,
-            autoencoder=PixelAutoencoder(**config.model.autoencoder),
+            freeze=freeze,
             timestep_shift=config.loss.timestep_shift,
             ema_decay=config.optim.ema,
             ce_weight=config.loss.ce_weight,
@@ -169,7 +172,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
                 start = time.monotonic()
                 batch = sharding.to_devices(next(batches), batch_sharding)
                 loaded = time.monotonic()
-                state, measured = step_fn(state, batch)
+                state, measured = step_fn(state, frozen, batch)
                 values = jax.device_get(measured)
                 done = time.monotonic()
                 if not np.isfinite(values["loss"] + values["grad_norm"]):
@@ -193,11 +196,10 @@ def _resume(checkpoints: Checkpointer, step: int, shaped: Shaped, batches: Any) 
     return TrainState(jax.device_put(np.int32(step), shaped.shardings.step), **restored)
 
 
-def _from_ema(run: Path, shaped: Shaped, seed: int) -> TrainState:
+def _from_ema(run: Path, shaped: Shaped) -> TrainState:
     with Checkpointer(run / "checkpoints", read_only=True) as checkpoints:
         ema = checkpoints.restore(abstract={"ema": shaped.abstract.ema})["ema"]
-    # Two copies, because a step gives up both buffers.
-    return shaped.init(seed)._replace(params=jax.tree.map(lambda x: x.copy(), ema), ema=ema)
+    return shaped.start(ema)
 
 
 def _metrics(

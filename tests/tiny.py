@@ -30,7 +30,7 @@ CONFIG = ModelConfig.from_mapping(
             hidden=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp=24, vocab=512, rope_theta=1e4, norm_eps=1e-6
         ),
         "vit": dict(hidden=16, layers=2, heads=2, mlp=24, patch=8, patches_per_side=4, norm_eps=1e-6),
-        "autoencoder": dict(downsample=4, scale=2.0, shift=0.6),
+        "autoencoder": dict(kind="pixel", downsample=4, scale=2.0, shift=0.6),
         "latent_patch": 2,
         "max_latent_size": 4,
         "time_features": 8,
@@ -38,7 +38,7 @@ CONFIG = ModelConfig.from_mapping(
         "remat": "none",
     }
 )
-AUTOENCODER = PixelAutoencoder(**dataclasses.asdict(CONFIG.autoencoder))
+AUTOENCODER = PixelAutoencoder(CONFIG.autoencoder)
 BUDGETS = Budgets(und=160, gen=80, vit=64, images=5, image_size=(32, 32), vit_patch=3 * 8 * 8)
 
 

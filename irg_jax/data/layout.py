@@ -215,9 +215,11 @@ class RowBuilder:
             "gen": _stack(self._gen, budgets.gen, _GEN),
             "vit": _stack(self._vit, budgets.vit, _vit_columns(budgets)),
             "images": np.zeros((budgets.images, *budgets.image_size, 3), np.uint8),
+            "sizes": np.zeros((budgets.images, 2), np.int32),
         }
-        for slot, pixels in zip(row["images"], self._images, strict=False):
-            slot[: pixels.shape[0], : pixels.shape[1]] = pixels
+        for slot, size, pixels in zip(row["images"], row["sizes"], self._images, strict=False):
+            size[:] = pixels.shape[:2]
+            slot[: size[0], : size[1]] = pixels
         return row
 
 
@@ -281,7 +283,7 @@ def batch_spec(rows: int, budgets: Budgets) -> dict:
     """Shapes and dtypes of a batch as a tree of (shape, dtype) leaves: what every step is compiled for.
 
     Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array a column; ``images`` is
-    uint8 [rows, images, height, width, 3].
+    uint8 [rows, images, height, width, 3], ``sizes`` the (height, width) in use, int32 [rows, images, 2].
     """
     streams: dict[str, tuple[int, dict]] = {
         "und": (budgets.und, _UND),
@@ -293,4 +295,5 @@ def batch_spec(rows: int, budgets: Budgets) -> dict:
         for stream, (n, columns) in streams.items()
     }
     spec["images"] = ((rows, budgets.images, *budgets.image_size, 3), np.dtype(np.uint8))
+    spec["sizes"] = ((rows, budgets.images, 2), np.dtype(np.int32))
     return spec

@@ -87,6 +87,12 @@ THINKING1: dict[str, Callable[[Trajectory], Trajectory]] = {
 }
 
 
+def check(name: str) -> None:
+    """Raises UserError where ``name`` is none of ``MODES``; the message lists them."""
+    if name not in MODES:
+        raise UserError(f"data.mixture: unknown learning mode {name!r}; known modes are {', '.join(MODES)}")
+
+
 def learning_mode(name: str, initial_target: str) -> Callable[[Trajectory], Conversation]:
     """The function of a mode by its name.
 
@@ -97,8 +103,7 @@ def learning_mode(name: str, initial_target: str) -> Callable[[Trajectory], Conv
     Raises:
       UserError: an unknown mode or target; the message lists the known ones.
     """
-    if name not in MODES:
-        raise UserError(f"data.mixture: unknown learning mode {name!r}; known modes are {', '.join(MODES)}")
+    check(name)
     if initial_target not in INITIAL_TARGETS:
         raise UserError(f"data.initial_target: {initial_target!r} is none of {', '.join(INITIAL_TARGETS)}")
     if name == "initial_full_learning":

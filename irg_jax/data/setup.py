@@ -1,11 +1,12 @@
 """From the ``data`` section of a config to packed rows: data set, tokenizer, mixture, budgets."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from irg_jax.data import modes, packing, tokenizer
-from irg_jax.data.conversation import MappedSource, Source
+from irg_jax.data import irgl, modes, packing, tokenizer
+from irg_jax.data.conversation import Conversation, MappedSource, Source
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.layout import Budgets, Vocabulary
 from irg_jax.data.pipeline import MixtureRow, PackedRows
@@ -61,7 +62,7 @@ def prepare(data: Any) -> None:
     Raises:
       UserError: a data set of other settings stands in the folder, or the disk refuses.
     """
-    if data.world is not None:
+    if data.format == "shapes" and data.world is not None:
         shapes.build(data.dir, seed=data.world.seed, train=data.world.train, held_out=data.world.held_out)
         if not (Path(data.tokenizer) / "tokenizer.json").exists():
             logging.info("training a tokenizer of %d ids on %s", data.world.vocab, data.dir)
@@ -99,6 +100,38 @@ def vocabulary(data: Any, model: Geometry) -> Vocabulary:
     return Vocabulary(tokens, vae, vit)
 
 
+def _shapes(data: Any, mode: str) -> Source[Conversation]:
+    if data.thinking1 not in modes.THINKING1:
+        raise UserError(f"data.thinking1: {data.thinking1!r} is none of {', '.join(modes.THINKING1)}")
+    function = modes.learning_mode(mode, data.initial_target)
+    return MappedSource(MappedSource(shapes.open_source(data.dir, "train"), modes.THINKING1[data.thinking1]), function)
+
+
+def _irgl(data: Any, mode: str) -> Source[Conversation]:
+    return irgl.open_source(data.dir, mode)
+
+
+FORMATS: dict[str, Callable[[Any, str], Source[Conversation]]] = {"shapes": _shapes, "irgl": _irgl}
+
+
+def check(data: Any) -> None:
+    """Refuses a data section that no data set could make right.
+
+    Raises:
+      UserError: an unknown format, or a mixture that names an unknown mode or a mode twice.
+    """
+    if data.format not in FORMATS:
+        raise UserError(f"data.format: {data.format!r} is none of {', '.join(FORMATS)}")
+    seen = set()
+    for row in data.mixture:
+        if len(row) != 3:
+            raise UserError(f"data.mixture: {row!r} must be (mode, weight, mandatory)")
+        modes.check(row[0])
+        if row[0] in seen:
+            raise UserError(f"data.mixture: {row[0]} is listed twice; add up its weights")
+        seen.add(row[0])
+
+
 def packed_rows(data: Any, model: Geometry, *, length: int) -> PackedRows:
     """Indexes the training split and plans its packing.
 
@@ -110,19 +143,12 @@ def packed_rows(data: Any, model: Geometry, *, length: int) -> PackedRows:
     Raises:
       UserError: a missing or damaged data set, a bad record, a mixture that cannot be.
     """
-    if data.thinking1 not in modes.THINKING1:
-        raise UserError(f"data.thinking1: {data.thinking1!r} is none of {', '.join(modes.THINKING1)}")
-    trajectories = MappedSource(shapes.open_source(data.dir, "train"), modes.THINKING1[data.thinking1])
+    check(data)
+    mixture = [
+        MixtureRow(mode, weight, mandatory, FORMATS[data.format](data, mode))
+        for mode, weight, mandatory in data.mixture
+    ]
     words = vocabulary(data, model)
-    mixture: list[MixtureRow] = []
-    for row in data.mixture:
-        if len(row) != 3:
-            raise UserError(f"data.mixture: {row!r} must be (mode, weight, mandatory)")
-        mode, weight, mandatory = row
-        if any(mode == listed.mode for listed in mixture):
-            raise UserError(f"data.mixture: {mode} is listed twice; add up its weights")
-        source = MappedSource(trajectories, modes.learning_mode(mode, data.initial_target))
-        mixture.append(MixtureRow(mode, weight, mandatory, source))
     edge = words.vae_transform.max_size
     budgets = build(
         Budgets,

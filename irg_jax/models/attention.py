@@ -31,19 +31,55 @@ def visible(spans: Spans) -> jax.Array:
     return (spans.start[:, None] <= query) & (query < spans.end[:, None])
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> jax.Array:
+class Cached(NamedTuple):
+    """Keys and values of tokens that were run before, and who sees them.
+
+    Attributes:
+      k: [C, S, G, D]. C divides the B rows of the queries: each is shared by B/C neighbouring rows.
+      v: likewise.
+      start: span of each key, int32 [C, S].
+      end: int32 [C, S].
+    """
+
+    k: jax.Array
+    v: jax.Array
+    start: jax.Array
+    end: jax.Array
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, cached: Cached | None = None) -> jax.Array:
     """Grouped-query attention, softmax(q·kᵀ/√D) v over the visible keys. The plain XLA reference.
 
     Args:
       q: [B, Q, H, D].
       k: [B, K, G, D], H a multiple of G; KV heads are never repeated.
       v: [B, K, G, D].
-      spans: visibility.
+      spans: visibility of ``k``.
+      cached: more keys, which are neither copied nor joined to ``k``.
 
     Returns:
       [B, Q, H, D] in the dtype of ``q``. A query that sees no key (padding) gets the mean of ``v``: finite, and used by
       nobody. Scores and softmax are float32.
     """
+    with jax.named_scope("attention"):
+        top, weight, out = _partial(q, k, v, spans)
+        if cached is not None:
+            rows, queries, heads, size = q.shape
+            count, shared = len(cached.k), queries * rows // len(cached.k)
+            # Rows that share a cache stand behind one another as queries of it.
+            query = spans.query.reshape(count, shared)
+            earlier = _partial(
+                q.reshape(count, shared, heads, size), cached.k, cached.v, Spans(query, cached.start, cached.end)
+            )
+            top2, weight2, out2 = (x.reshape(rows, queries, *x.shape[2:]) for x in earlier)
+            highest = jnp.maximum(top, top2)
+            scale, scale2 = jnp.exp(top - highest), jnp.exp(top2 - highest)
+            weight, out = weight * scale + weight2 * scale2, out * scale + out2 * scale2
+        return (out / weight).astype(q.dtype)
+
+
+def _partial(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Softmax over some of the keys, not normalised: max s, Σ exp(s − max) [B, Q, H, 1], and Σ exp·v; float32."""
     batch, queries, heads, size = q.shape
     keys, groups = k.shape[1:3]
     repeat = heads // groups
@@ -51,11 +87,19 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> jax.Arr
     q = (q * size**-0.5).reshape(batch, queries, groups, repeat, size).transpose(0, 2, 3, 1, 4)
     q = q.reshape(batch, groups, repeat * queries, size)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-    with jax.named_scope("attention"):
-        scores = jnp.einsum("bgqd,bgkd->bgqk", q, k, preferred_element_type=jnp.float32)
-        scores = scores.reshape(batch, groups, repeat, queries, keys)
-        scores = jnp.where(visible(spans)[:, None, None], scores, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        out = jnp.einsum("bgqk,bgkd->bgqd", weights.reshape(batch, groups, repeat * queries, keys), v)
-    out = out.reshape(batch, groups, repeat, queries, size).transpose(0, 3, 1, 2, 4)
-    return out.reshape(batch, queries, heads, size)
+    scores = jnp.einsum("bgqd,bgkd->bgqk", q, k, preferred_element_type=jnp.float32)
+    scores = scores.reshape(batch, groups, repeat, queries, keys)
+    lowest = jnp.finfo(jnp.float32).min
+    scores = jnp.where(visible(spans)[:, None, None], scores, lowest)
+    # What is taken off cancels; it only keeps exp from overflowing.
+    top = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True, initial=lowest))
+    weights = jnp.exp(scores - top)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights.reshape(batch, groups, repeat * queries, keys).astype(v.dtype)
+    out = jnp.einsum("bgqk,bgkd->bgqd", weights, v, preferred_element_type=jnp.float32)
+
+    def by_query(x: jax.Array) -> jax.Array:
+        x = x.reshape(batch, groups, repeat, queries, x.shape[-1]).transpose(0, 3, 1, 2, 4)
+        return x.reshape(batch, queries, heads, x.shape[-1])
+
+    return by_query(top), by_query(total), by_query(out)

@@ -1,42 +1,47 @@
-"""From pixels to latents and back. Frozen in every training; the FLUX VAE will stand behind the same two methods."""
+"""From pixels to latents and back: the training-free autoencoder, and what every autoencoder needs around it.
+
+An autoencoder is frozen in every training. It is a pytree with two methods:
+
+* ``encode(pixels, sizes=None, noise=None)``: [N, H, W, 3] in [−1, 1] to scaled latents [N, H/f, W/f, channels].
+  ``sizes`` [N, 2] are the (height, width) in use where pictures are padded at the bottom and right; ``noise``, shaped
+  as the latents, draws from the posterior; without it the posterior's mean is taken.
+* ``decode(latents)``: back to pixels.
+"""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
 
+from irg_jax.models.config import PixelConfig
 
+
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class PixelAutoencoder:
-    """Space to depth: every ``downsample``² pixels become the channels of one latent. Nothing is trained or lost.
+    """Space to depth: every ``downsample``² pixels become the channels of one latent. Nothing is trained or lost."""
 
-    Attributes:
-      downsample: pixels a latent's side.
-      scale: latents are scale·(pixel − shift), with pixels in [−1, 1].
-      shift: near the mean of the pixels, so that latents are centred.
-    """
+    config: PixelConfig
 
-    downsample: int
-    scale: float
-    shift: float
-
-    @property
-    def channels(self) -> int:
-        """Numbers in a latent."""
-        return 3 * self.downsample**2
-
-    def encode(self, pixels: jax.Array) -> jax.Array:
-        """[N, H, W, 3] in [−1, 1] to latents [N, H/f, W/f, channels]."""
+    def encode(self, pixels: jax.Array, sizes: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
+        """[N, H, W, 3] in [−1, 1] to latents [N, H/f, W/f, channels]; exact, whatever ``sizes`` and ``noise`` are."""
+        del sizes, noise
         n, height, width, channels = pixels.shape
-        f = self.downsample
+        f = self.config.downsample
         blocks = pixels.reshape(n, height // f, f, width // f, f, channels).transpose(0, 1, 3, 2, 4, 5)
-        return self.scale * (blocks.reshape(n, height // f, width // f, self.channels) - self.shift)
+        return self.config.scale * (
+            blocks.reshape(n, height // f, width // f, self.config.channels) - self.config.shift
+        )
 
     def decode(self, latents: jax.Array) -> jax.Array:
         """The inverse of ``encode``."""
         n, rows, columns, _ = latents.shape
-        f = self.downsample
-        blocks = (latents / self.scale + self.shift).reshape(n, rows, columns, f, f, 3).transpose(0, 1, 3, 2, 4, 5)
+        f = self.config.downsample
+        blocks = (
+            (latents / self.config.scale + self.config.shift)
+            .reshape(n, rows, columns, f, f, 3)
+            .transpose(0, 1, 3, 2, 4, 5)
+        )
         return blocks.reshape(n, rows * f, columns * f, 3)
 
 
@@ -60,5 +65,6 @@ def to_unit(pixels: jax.Array) -> jax.Array:
 
 
 def to_bytes(pixels: jax.Array) -> jax.Array:
-    """[−1, 1] to uint8, rounded to the nearest level."""
-    return jnp.round((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+    """[−1, 1] to uint8, cut off as the released code does."""
+    # A level that was exact before it went through floats stays that level.
+    return jnp.floor((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5 + 1e-3).astype(jnp.uint8)

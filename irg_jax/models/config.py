@@ -59,12 +59,52 @@ class ViTConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AutoencoderConfig:
-    """The frozen pixel autoencoder; see ``autoencoder.PixelAutoencoder``."""
+class PixelConfig:
+    """The training-free pixel autoencoder; see ``autoencoder.PixelAutoencoder``.
+
+    Attributes:
+      downsample: pixels a latent's side.
+      scale: latents are scale·(pixel − shift), with pixels in [−1, 1].
+      shift: near the mean of the pixels, so that latents are centred.
+    """
 
     downsample: int
     scale: float
     shift: float
+
+    @property
+    def channels(self) -> int:
+        """Numbers in a latent."""
+        return 3 * self.downsample**2
+
+
+@dataclasses.dataclass(frozen=True)
+class FluxConfig:
+    """The FLUX VAE; see ``flux.FluxAutoencoder``.
+
+    Attributes:
+      width: channels of the finest level.
+      multipliers: channels of each level as a multiple of ``width``; each level but the last halves the picture.
+      blocks: residual blocks a level of the encoder; the decoder has one more.
+      channels: numbers in a latent.
+      scale: latents are scale·(posterior sample − shift).
+      shift: see ``scale``.
+    """
+
+    width: int
+    multipliers: tuple[int, ...]
+    blocks: int
+    channels: int
+    scale: float
+    shift: float
+
+    @property
+    def downsample(self) -> int:
+        """Pixels a latent's side."""
+        return 2 ** (len(self.multipliers) - 1)
+
+
+AUTOENCODERS: dict[str, type[PixelConfig] | type[FluxConfig]] = {"pixel": PixelConfig, "flux": FluxConfig}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +114,7 @@ class ModelConfig:
     Attributes:
       decoder: see ``DecoderConfig``.
       vit: see ``ViTConfig``.
-      autoencoder: see ``AutoencoderConfig``.
+      autoencoder: one of ``AUTOENCODERS``, by its ``kind``.
       latent_patch: latents a generation token's side.
       max_latent_size: side of the latent position table, in patches.
       time_features: numbers in the sin-cos features of a time.
@@ -84,7 +124,7 @@ class ModelConfig:
 
     decoder: DecoderConfig
     vit: ViTConfig
-    autoencoder: AutoencoderConfig
+    autoencoder: PixelConfig | FluxConfig
     latent_patch: int
     max_latent_size: int
     time_features: int
@@ -94,7 +134,7 @@ class ModelConfig:
     @property
     def token_channels(self) -> int:
         """Numbers in a generation token's latent patch."""
-        return 3 * self.autoencoder.downsample**2 * self.latent_patch**2
+        return self.autoencoder.channels * self.latent_patch**2
 
     @property
     def vae_stride(self) -> int:
@@ -108,8 +148,9 @@ class ModelConfig:
         Raises:
           UserError: an unknown or missing key, or a combination that no model can have, by its key.
         """
-        nested = {"decoder": DecoderConfig, "vit": ViTConfig, "autoencoder": AutoencoderConfig}
+        nested = {"decoder": DecoderConfig, "vit": ViTConfig}
         parts = {k: sections.build(nested[k], v, f"model.{k}") if k in nested else v for k, v in values.items()}
+        parts["autoencoder"] = _autoencoder(values.get("autoencoder", {}))
         config = sections.build(cls, parts, "model")
         decoder, vit = config.decoder, config.vit
         checks = (
@@ -124,3 +165,10 @@ class ModelConfig:
             if not fine:
                 raise UserError(f"model.{key} {message}")
         return config
+
+
+def _autoencoder(values: Mapping[str, Any]) -> PixelConfig | FluxConfig:
+    kind = values.get("kind")
+    if kind not in AUTOENCODERS:
+        raise UserError(f"model.autoencoder.kind: {kind!r} is none of {', '.join(AUTOENCODERS)}")
+    return sections.build(AUTOENCODERS[kind], {k: v for k, v in values.items() if k != "kind"}, "model.autoencoder")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Spans, attention
+from irg_jax.models.attention import Cached, Spans, attention
 from irg_jax.models.config import DecoderConfig
 from irg_jax.models.param import Linear, RMSNorm
 
@@ -76,7 +76,7 @@ class MoTBlock(nnx.Module):
         und_angles: tuple[jax.Array, jax.Array],
         gen_angles: tuple[jax.Array, jax.Array],
         spans: Spans,
-        past: tuple[jax.Array, jax.Array] | None,
+        cached: Cached | None,
     ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
         """Runs the layer.
 
@@ -85,17 +85,14 @@ class MoTBlock(nnx.Module):
           gen: [B, G, D].
           und_angles: rotary angles of ``und``.
           gen_angles: rotary angles of ``gen``.
-          spans: queries are ``und`` then ``gen``; keys are ``past`` (where given), ``und``, ``gen``.
-          past: cached keys and values, [B, S, kv_heads, head_dim] each.
+          spans: queries and keys are ``und`` then ``gen``.
+          cached: earlier keys and values, where there are any.
 
         Returns:
           both streams, and the keys and values of ``und`` then ``gen``, for a cache.
         """
         pairs = zip(self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles), strict=True)
         q, k, v = (jnp.concatenate(pair, axis=1) for pair in pairs)
-        fresh = (k, v)
-        if past is not None:
-            k, v = jnp.concatenate([past[0], k], axis=1), jnp.concatenate([past[1], v], axis=1)
-        attended = attention(q, k, v, spans)
+        attended = attention(q, k, v, spans, cached)
         split = und.shape[1]
-        return self.und.finish(und, attended[:, :split]), self.gen.finish(gen, attended[:, split:]), fresh
+        return self.und.finish(und, attended[:, :split]), self.gen.finish(gen, attended[:, split:]), (k, v)

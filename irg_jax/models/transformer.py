@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention import Cached, Spans
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.mot import MoTBlock
 from irg_jax.models.param import Linear, RMSNorm, param, stack_layers
@@ -43,10 +43,10 @@ class Past(NamedTuple):
     """Keys and values of tokens that were run before.
 
     Attributes:
-      k: [layers, B, S, kv_heads, head_dim].
+      k: [layers, C, S, kv_heads, head_dim]; C divides the rows that are run, see ``attention.Cached``.
       v: likewise.
-      start: span of each, int32 [B, S].
-      end: int32 [B, S].
+      start: span of each, int32 [C, S].
+      end: int32 [C, S].
     """
 
     k: jax.Array
@@ -159,23 +159,23 @@ class UnifiedTransformer(nnx.Module):
           values of ``und`` then ``gen``, [layers, B, U + G, kv_heads, head_dim] each.
         """
         decoder = self.config.decoder
-        earlier = ((past.start, past.end),) if past is not None else ()
-        starts, ends = zip(*earlier, (und.start, und.end), (gen.start, gen.end), strict=True)
         spans = Spans(
-            jnp.concatenate([und.position, gen.position], axis=1),
-            jnp.concatenate(starts, axis=1),
-            jnp.concatenate(ends, axis=1),
+            *(
+                jnp.concatenate(pair, axis=1)
+                for pair in ((und.position, gen.position), (und.start, gen.start), (und.end, gen.end))
+            )
         )
         angles = [embeddings.rope_angles(s.rope, decoder.head_dim, decoder.rope_theta) for s in (und, gen)]
 
         def layer(carry: tuple, scanned: tuple) -> tuple:
-            block, cached = scanned
+            block, earlier = scanned
+            cached = Cached(earlier[0], earlier[1], past.start, past.end) if past is not None else None
             und_x, gen_x, fresh = block(*carry, *angles, spans, cached)
             return (und_x, gen_x), (fresh if past is not None else None)
 
         layer = jax.checkpoint(layer, policy=REMAT[self.config.remat])
-        cached = (past.k, past.v) if past is not None else None
-        (und_x, gen_x), fresh = jax.lax.scan(layer, (und.x, gen.x), (self.blocks, cached))
+        earlier = (past.k, past.v) if past is not None else None
+        (und_x, gen_x), fresh = jax.lax.scan(layer, (und.x, gen.x), (self.blocks, earlier))
         return self.und_norm(und_x), self.gen_norm(gen_x), fresh
 
     def logits(self, hidden: jax.Array) -> jax.Array:

@@ -1,16 +1,10 @@
-"""The key-value cache of a trajectory, and the line of positions that gives every guidance branch its context.
+"""The key-value cache of a context, and the line of positions that gives every guidance branch its own view of it.
 
 A cached key has a span, like every key (``data.layout``). So the contexts that guidance compares are no copies of the
 cache: each branch is a noised block at its own place on one line of positions, and sees what a noised block there sees.
-
-    system | null | prompt | thinking 1 | turn 1 | copy of thinking 2 | no image
-           | VAE | ViT | no reflection | thinking 2 | turn 2
-
-``null`` sees the system prompt alone; ``no reflection`` the first turn and its picture; ``turn 2`` everything. The copy
-of thinking 2 was written without the picture, and its span ends behind ``no image``, the one block that sees it.
+A text that only one branch may see has a span that ends behind that branch's block.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -40,46 +34,29 @@ class Region(NamedTuple):
         return self.position + self.size
 
 
-@dataclasses.dataclass(frozen=True)
 class Line:
-    """Every region of a two-turn trajectory, in the order of positions; ``slots`` is the cache's length."""
+    """Regions one behind another, in the order of positions.
 
-    system: Region
-    null: Region
-    prompt: Region
-    thinking1: Region
-    turn1: Region
-    copy2: Region
-    no_image: Region
-    vae: Region
-    vit: Region
-    no_reflection: Region
-    thinking2: Region
-    turn2: Region
-    slots: int
+    Args:
+      regions: tokens of each by name. Negative sizes are noised blocks, which take positions but no place in the cache.
 
-    @classmethod
-    def of(cls, *, system: int, prompt: int, thinking1: int, thinking2: int, latents: int, vit: int) -> "Line":
-        """Lays the line.
+    Attributes:
+      slots: the cache's length.
+    """
 
-        Args:
-          system: tokens of the system prompt, with bos and eos; 0 without one.
-          prompt: tokens kept for the prompt, with bos and eos.
-          thinking1: tokens kept for thinking 1, with bos and eos.
-          thinking2: likewise for thinking 2.
-          latents: latent patches of a picture.
-          vit: ViT patches of a picture.
-        """
-        block = latents + 2
-        cached = dict(
-            system=system, null=-block, prompt=prompt, thinking1=thinking1, turn1=-block, copy2=thinking2,
-            no_image=-block, vae=block, vit=vit + 2, no_reflection=-block, thinking2=thinking2, turn2=-block,
-        )  # fmt: skip
-        regions, position, slot = {}, 0, 0
-        for name, size in cached.items():
-            regions[name] = Region(position, slot if size >= 0 else -1, abs(size))
-            position, slot = position + abs(size), slot + max(size, 0)
-        return cls(**regions, slots=slot)
+    def __init__(self, **regions: int):
+        self._regions: dict[str, Region] = {}
+        position = self.slots = 0
+        for name, size in regions.items():
+            self._regions[name] = Region(position, self.slots if size >= 0 else -1, abs(size))
+            position += abs(size)
+            self.slots += max(size, 0)
+
+    def __getattr__(self, name: str) -> Region:
+        try:
+            return self._regions[name]
+        except KeyError:
+            raise AttributeError(f"this line has no region {name}; it has {', '.join(self._regions)}") from None
 
 
 def empty(model: UnifiedTransformer, batch: int, slots: int) -> Past:
@@ -145,32 +122,33 @@ def text_stream(
 
 
 def block_streams(
-    model: UnifiedTransformer, edges: tuple[int, int], inner: jax.Array, region: Region, rope: jax.Array, end: int
-) -> tuple[Stream, Stream]:
+    model: UnifiedTransformer, edges: tuple[int, int], inner: jax.Array, start: jax.Array | int, rope: jax.Array,
+    end: jax.Array | int,
+) -> tuple[Stream, Stream]:  # fmt: skip
     """An image block: vision_start and vision_end as text, its patches as a stream of their own.
 
     Args:
       model: the transformer.
       edges: ids of vision_start and vision_end.
-      inner: embedded patches, [B, region.size − 2, D].
-      region: where the block stands.
+      inner: embedded patches, [B, N, D].
+      start: position of vision_start, int32 [B] or one for all.
       rope: the one id of the whole block, int32 [B].
-      end: where it stops being seen.
+      end: where the block stops being seen, int32 [B] or one for all.
 
     Returns:
       the edges' stream and the patches' stream.
     """
     batch, count, _ = inner.shape
+    start, end = (jnp.broadcast_to(jnp.asarray(x, jnp.int32), (batch,))[:, None] for x in (start, end))
 
-    def stream(x: jax.Array, positions: jax.Array) -> Stream:
-        positions = jnp.broadcast_to(positions.astype(jnp.int32), x.shape[:2])
-        whole = lambda value: jnp.broadcast_to(value, x.shape[:2]).astype(jnp.int32)  # noqa: E731
-        return Stream(x, positions, whole(rope[:, None]), whole(region.position), whole(end))
+    def stream(x: jax.Array, offsets: jax.Array) -> Stream:
+        columns = (start + offsets, rope[:, None], start, end)
+        return Stream(x, *(jnp.broadcast_to(column, x.shape[:2]).astype(jnp.int32) for column in columns))
 
     ids = jnp.broadcast_to(jnp.array(edges, jnp.int32), (batch, 2))
     nothing = jnp.zeros((batch, 0, model.config.decoder.hidden), model.dtype)
-    ends = stream(model.embed_und(ids, jnp.full_like(ids, -1), nothing), jnp.array([region.position, region.end - 1]))
-    return ends, stream(inner, region.position + 1 + jnp.arange(count))
+    ends = stream(model.embed_und(ids, jnp.full_like(ids, -1), nothing), jnp.array([0, count + 1]))
+    return ends, stream(inner, 1 + jnp.arange(count))
 
 
 def join(*streams: Stream) -> Stream:

@@ -25,7 +25,7 @@ def velocities(
     t: jax.Array,
     place: jax.Array,
 ) -> list[jax.Array]:
-    """Velocity of the same noised picture under several contexts, in one pass over one cache.
+    """Velocity of the same noised picture under several contexts: rows of one batch that share one cache.
 
     Args:
       model: the transformer.
@@ -41,10 +41,13 @@ def velocities(
     """
     batch, count, _ = x.shape
     inner = model.embed_gen(x, jnp.full((batch, count), t), jnp.broadcast_to(place, (batch, count)))
-    blocks = [cache.block_streams(model, edges, inner, region, rope, region.end) for region, rope in branches]
-    und, gen = (cache.join(*streams) for streams in zip(*blocks, strict=True))
-    _, hidden, _ = model(und, gen, past)
-    return jnp.split(model.velocity(hidden), len(branches), axis=1)
+    # The branches of a picture are neighbouring rows, as ``attention.Cached`` wants them.
+    inner = jnp.repeat(inner, len(branches), axis=0)
+    ropes = jnp.stack([rope for _, rope in branches], axis=1).reshape(-1)
+    start, end = (jnp.tile(jnp.array(x), batch) for x in zip(*((r.position, r.end) for r, _ in branches), strict=True))
+    _, hidden, _ = model(*cache.block_streams(model, edges, inner, start, ropes, end), past)
+    v = model.velocity(hidden).reshape(batch, len(branches), *x.shape[1:])
+    return [v[:, i] for i in range(len(branches))]
 
 
 def paint(

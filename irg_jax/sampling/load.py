@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from irg_jax import config as configs
+from irg_jax.bagel import companions
 from irg_jax.data import setup
 from irg_jax.errors import UserError
-from irg_jax.models.autoencoder import PixelAutoencoder
 from irg_jax.models.config import ModelConfig
-from irg_jax.sampling.reasoning import Origin, Sampler
+from irg_jax.sampling import settings
+from irg_jax.sampling.sampler import Origin, Sampler
 from irg_jax.sampling.settings import Sampling
 from irg_jax.training import sharding
 from irg_jax.training.checkpoint import Checkpointer
@@ -28,11 +29,12 @@ def stage_of(run: Path) -> Path:
     raise UserError(f"{run}: no checkpoint here; give the folder of a run of irg_jax.train that has saved one")
 
 
-def sampler(run: str | Path, **changes: object) -> Sampler:
+def sampler(run: str | Path, preset: str = "", **changes: object) -> Sampler:
     """A sampler with the EMA weights of a run's latest checkpoint.
 
     Args:
       run: the folder of a run, or of one of its stages.
+      preset: one of ``settings.PRESETS``, in place of the run's own times and guidance.
       changes: values that replace those of the run's ``sampling`` section, such as ``temperature=0.3``.
 
     Raises:
@@ -52,8 +54,8 @@ def sampler(run: str | Path, **changes: object) -> Sampler:
     return Sampler(
         graphdef,
         params,
-        autoencoder=PixelAutoencoder(**config.model.autoencoder),
+        autoencoder=companions.open_autoencoder(model.autoencoder, folder),
         vocabulary=setup.vocabulary(config.data, model),
-        settings=Sampling.from_mapping({**config.sampling, **changes}),
+        settings=Sampling.from_mapping({**config.sampling, **settings.preset(preset), **changes}),
         origin=Origin(str(folder), step or 0),
     )

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from irg_jax.data.images import encode_png
-from irg_jax.sampling.reasoning import Origin, Reasoned
+from irg_jax.sampling.sampler import Origin, Reasoned
 
 
 def write(folder: Path, result: Reasoned, origin: Origin, scene: str = "") -> None:

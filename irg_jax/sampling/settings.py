@@ -8,6 +8,24 @@ from irg_jax.errors import UserError
 from irg_jax.sampling.guidance import Guidance
 from irg_jax.sections import build
 
+_TURN1 = dict(text_scale=4.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0)
+_TURN2 = dict(text_scale=2.0, image_scale=2.0, interval=(0.0, 1.0), renorm="text_channel", renorm_min=0.0)
+_PAPER = dict(temperature=0.3, time_points=50, timestep_shift=3.0, turn1=_TURN1, turn2=_TURN2)
+
+# The published settings: the paper's, and those of the released script, which differ in turn 2 (irg.md §6).
+PRESETS: dict[str, dict[str, Any]] = {"paper": _PAPER, "released": _PAPER | {"turn2": _TURN2 | {"text_scale": 4.0}}}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The values of a preset; none where ``name`` is empty.
+
+    Raises:
+      UserError: there is no such preset.
+    """
+    if name and name not in PRESETS:
+        raise UserError(f"preset: {name!r} is none of {', '.join(PRESETS)}")
+    return dict(PRESETS.get(name, {}))
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:

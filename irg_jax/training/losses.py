@@ -9,6 +9,7 @@ import optax
 from irg_jax.models import autoencoder as ae
 from irg_jax.models import flow
 from irg_jax.models.attention import Spans
+from irg_jax.models.config import ModelConfig
 from irg_jax.models.transformer import Stream, UnifiedTransformer
 
 
@@ -18,10 +19,12 @@ class FlowDraws(NamedTuple):
     Attributes:
       times: flow time of each image, float32 [B, images].
       noise: float32 [B, G, channels].
+      posterior: noise of the autoencoder's posterior, float32 [B, images, h, w, latent channels]; its mean where None.
     """
 
     times: jax.Array
     noise: jax.Array
+    posterior: jax.Array | None = None
 
 
 class TokenLosses(NamedTuple):
@@ -36,31 +39,42 @@ class TokenLosses(NamedTuple):
     mse: jax.Array
 
 
-def draw_flow(key: jax.Array, batch: dict, channels: int, shift: float) -> FlowDraws:
+def draw_flow(key: jax.Array, batch: dict, config: ModelConfig, shift: float) -> FlowDraws:
     """Times (one an image) and noise for a whole batch, whatever it is split into afterwards."""
     time_key, noise_key = jax.random.split(key)
-    times = flow.sample_times(time_key, batch["images"].shape[:2], shift)
-    return FlowDraws(times, jax.random.normal(noise_key, (*batch["gen"]["place"].shape, channels)))
+    rows, images, height, width, _ = batch["images"].shape
+    factor, channels = config.autoencoder.downsample, config.autoencoder.channels
+    return FlowDraws(
+        flow.sample_times(time_key, (rows, images), shift),
+        jax.random.normal(noise_key, (*batch["gen"]["place"].shape, config.token_channels)),
+        jax.random.normal(jax.random.fold_in(key, 2), (rows, images, height // factor, width // factor, channels)),
+    )
 
 
-def latent_tokens(autoencoder: Any, latent_patch: int, images: jax.Array, gen: dict) -> jax.Array:
+def latent_tokens(autoencoder: Any, latent_patch: int, batch: dict, noise: jax.Array | None = None) -> jax.Array:
     """Clean latent patches of the generation stream.
 
     Args:
       autoencoder: frozen.
       latent_patch: latents a token's side.
-      images: uint8 [B, M, H, W, 3].
-      gen: the batch's generation stream.
+      batch: its ``images``, their ``sizes`` and the generation stream are read.
+      noise: of the posterior, see ``FlowDraws``.
 
     Returns:
       float32 [B, G, channels]; arbitrary where the stream is padding.
     """
-    batch, count, *size = images.shape
-    latents = autoencoder.encode(ae.to_unit(images.reshape(batch * count, *size)))
-    tokens = ae.to_tokens(latents, latent_patch)
-    _, rows, columns, channels = tokens.shape
+    gen = batch["gen"]
+
+    def one_of_each_row(picture: tuple) -> jax.Array:
+        pixels, sizes, drawn = picture
+        return ae.to_tokens(autoencoder.encode(ae.to_unit(pixels), sizes, drawn), latent_patch)
+
+    # One picture of every row at a time: an autoencoder's memory at 1024 x 1024 would not bear them all.
+    pictures = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (batch["images"], batch["sizes"], noise))
+    tokens = jnp.moveaxis(jax.lax.map(one_of_each_row, pictures), 0, 1)
+    count, rows, columns, channels = tokens.shape[1:]
     index = (gen["image"] * rows + gen["patch_row"]) * columns + gen["patch_column"]
-    return jnp.take_along_axis(tokens.reshape(batch, count * rows * columns, channels), index[..., None], axis=1)
+    return jnp.take_along_axis(tokens.reshape(len(tokens), count * rows * columns, channels), index[..., None], axis=1)
 
 
 def token_losses(model: UnifiedTransformer, autoencoder: Any, batch: dict, draws: FlowDraws) -> TokenLosses:
@@ -73,7 +87,7 @@ def token_losses(model: UnifiedTransformer, autoencoder: Any, batch: dict, draws
       draws: times and noise.
     """
     und, gen, vit = batch["und"], batch["gen"], batch["vit"]
-    x0 = jax.lax.stop_gradient(latent_tokens(autoencoder, model.config.latent_patch, batch["images"], gen))
+    x0 = jax.lax.stop_gradient(latent_tokens(autoencoder, model.config.latent_patch, batch, draws.posterior))
     t = jnp.where(gen["noised"], jnp.take_along_axis(draws.times, gen["block"], axis=1), 0.0)
     features = model.vit_features(
         ae.to_unit(vit["patches"]), vit["place"], Spans(vit["position"], vit["start"], vit["end"])

@@ -30,20 +30,34 @@ class TrainState(NamedTuple):
     opt: optax.OptState
 
 
+class Frozen(NamedTuple):
+    """What a step reads and never writes: not trained, not averaged, not in its checkpoints.
+
+    Attributes:
+      autoencoder: from pixels to latents and back.
+      base: weights below a wrapper that trains only its own, such as LoRA; empty where the whole model trains.
+    """
+
+    autoencoder: Any
+    base: nnx.State
+
+
 class Shaped(NamedTuple):
     """A state without its values.
 
     Attributes:
-      graphdef: turns ``params`` back into a model.
+      graphdef: turns ``params`` and ``Frozen.base`` back into a model.
       abstract: shapes, with shardings.
       shardings: of every leaf.
       init: makes a fresh state from a seed, each weight straight in its shards.
+      start: makes the first state of given weights, whose buffers it takes over.
     """
 
     graphdef: nnx.GraphDef
     abstract: TrainState
     shardings: TrainState
     init: Callable[[int], TrainState]
+    start: Callable[[nnx.State], TrainState]
 
 
 def graph_of(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
@@ -55,15 +69,22 @@ def shape_state(config: ModelConfig, optimizer: optax.GradientTransformation, me
     """Plans a state: every shape and every sharding, before anything is allocated."""
     graphdef, _ = graph_of(config)
 
-    def init(seed: jax.Array) -> TrainState:
-        model = UnifiedTransformer(config, rngs=nnx.Rngs(params=jax.random.key(seed)))
-        params = nnx.state(model, nnx.Param)
+    def start(params: nnx.State) -> TrainState:
         return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
+
+    def init(seed: jax.Array) -> TrainState:
+        return start(nnx.state(UnifiedTransformer(config, rngs=nnx.Rngs(params=jax.random.key(seed))), nnx.Param))
 
     abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
     shardings = state_shardings(abstract, mesh, rules)
     compiled = jax.jit(init, out_shardings=shardings)
-    return Shaped(graphdef, with_shardings(abstract, shardings), shardings, lambda seed: compiled(jnp.uint32(seed)))
+    return Shaped(
+        graphdef,
+        with_shardings(abstract, shardings),
+        shardings,
+        lambda seed: compiled(jnp.uint32(seed)),
+        jax.jit(start, out_shardings=shardings, donate_argnums=0),
+    )
 
 
 def with_shardings(abstract: Any, shardings: Any) -> Any:

@@ -13,9 +13,9 @@ from irg_jax.models.config import ModelConfig
 from irg_jax.training import losses
 from irg_jax.training.losses import FlowDraws
 from irg_jax.training.optimizer import mask_frozen
-from irg_jax.training.state import Shaped, TrainState
+from irg_jax.training.state import Frozen, Shaped, TrainState
 
-Step = Callable[[TrainState, dict], tuple[TrainState, dict]]
+Step = Callable[[TrainState, Frozen, dict], tuple[TrainState, dict]]
 
 
 def make_step(
@@ -24,8 +24,7 @@ def make_step(
     *,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    frozen: Any,
-    autoencoder: Any,
+    freeze: Any,
     timestep_shift: float,
     ema_decay: float,
     ce_weight: float,
@@ -45,8 +44,7 @@ def make_step(
       config: the model's.
       optimizer: of ``training.optimizer``.
       schedule: learning rate by step, for the metrics.
-      frozen: step from which each weight is frozen, see ``freeze_steps``.
-      autoencoder: frozen.
+      freeze: step from which each weight is frozen, see ``freeze_steps``.
       timestep_shift: of the training times.
       ema_decay: of the moving average.
       ce_weight: weight of the text loss.
@@ -57,13 +55,15 @@ def make_step(
       batch_sharding: of every array of a batch.
 
     Returns:
-      (state, batch) to (next state, metrics); the given state is used up. Metrics are float32 scalars, but for
+      (state, frozen, batch) to (next state, metrics); the given state is used up. Metrics are float32 scalars, but for
       ``ce_by_mode``, ``mse_by_mode`` [modes].
     """
 
-    def loss_fn(params: nnx.State, batch: dict, draws: FlowDraws, totals: tuple) -> tuple[jax.Array, dict]:
-        model = nnx.merge(shaped.graphdef, params)
-        token = losses.token_losses(model, autoencoder, batch, draws)
+    def loss_fn(
+        params: nnx.State, frozen: Frozen, batch: dict, draws: FlowDraws, totals: tuple
+    ) -> tuple[jax.Array, dict]:
+        model = nnx.merge(shaped.graphdef, params, frozen.base)
+        token = losses.token_losses(model, frozen.autoencoder, batch, draws)
         ce, mse = jnp.sum(token.ce) / totals[0], jnp.sum(token.mse) / totals[1]
         loss = ce_weight * ce + mse_weight * mse
         return loss, {
@@ -74,16 +74,16 @@ def make_step(
             "mse_by_mode": losses.by_mode(token.mse, batch["gen"]["mode"], modes),
         }
 
-    def step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+    def step(state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        draws = losses.draw_flow(key, batch, config.token_channels, timestep_shift)
+        draws = losses.draw_flow(key, batch, config, timestep_shift)
         und, gen = batch["und"], batch["gen"]
         noised = gen["noised"].astype(jnp.float32)
         counts = (jnp.sum(und["weight"] > 0), jnp.sum(noised))
         totals = tuple(jnp.maximum(n, 1).astype(jnp.float32) for n in counts)
 
         def gradients(micro: tuple[dict, FlowDraws]) -> tuple[dict, nnx.State]:
-            (_, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, *micro, totals)
+            (_, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, *micro, totals)
             return values, grads
 
         # Strided, so that every microbatch takes an equal part of every device's rows.
@@ -95,9 +95,9 @@ def make_step(
         add = lambda sums, micro: (jax.tree.map(jnp.add, sums, gradients(micro)), None)  # noqa: E731
         (metrics, grads), _ = jax.lax.scan(add, zeros, micros)
 
-        grads = mask_frozen(grads, frozen, state.step)
+        grads = mask_frozen(grads, freeze, state.step)
         updates, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, mask_frozen(updates, frozen, state.step))
+        params = optax.apply_updates(state.params, mask_frozen(updates, freeze, state.step))
         ema = jax.tree.map(lambda e, p: e + (1 - ema_decay) * (p - e), state.ema, params)
 
         by_mode = {
@@ -116,7 +116,7 @@ def make_step(
         }
         return TrainState(state.step + 1, params, ema, opt), metrics
 
-    return jax.jit(step, donate_argnums=0, in_shardings=(shaped.shardings, batch_sharding))
+    return jax.jit(step, donate_argnums=0, in_shardings=(shaped.shardings, None, batch_sharding))
 
 
 def visible_pairs(stream: dict) -> jax.Array:

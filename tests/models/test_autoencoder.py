@@ -5,14 +5,15 @@ import pytest
 
 from irg_jax.models import autoencoder as ae
 from irg_jax.models.autoencoder import PixelAutoencoder
+from irg_jax.models.config import PixelConfig
 
-CODER = PixelAutoencoder(downsample=4, scale=2.0, shift=0.6)
+CODER = PixelAutoencoder(PixelConfig(downsample=4, scale=2.0, shift=0.6))
 
 
 def test_space_to_depth_is_inverted_exactly():
     pixels = np.random.default_rng(0).uniform(-1, 1, (2, 16, 24, 3)).astype(np.float32)
     latents = CODER.encode(pixels)
-    assert latents.shape == (2, 4, 6, CODER.channels) == (2, 4, 6, 48)
+    assert latents.shape == (2, 4, 6, CODER.config.channels) == (2, 4, 6, 48)
     np.testing.assert_allclose(CODER.decode(latents), pixels, atol=1e-6)
 
 
@@ -28,8 +29,8 @@ def test_every_byte_survives_the_whole_way():
     np.testing.assert_array_equal(ae.to_bytes(CODER.decode(CODER.encode(ae.to_unit(levels)))), levels)
 
 
-def test_bytes_are_clipped_and_rounded_to_the_nearest_level():
-    pixels = np.array([-9, -1, 0.4 / 127.5 - 1, 0.6 / 127.5 - 1, 1, 9])
+def test_bytes_are_clipped_and_cut_off():
+    pixels = np.array([-9, -1, 0.9 / 127.5 - 1, 1.1 / 127.5 - 1, 1, 9])
     np.testing.assert_array_equal(ae.to_bytes(pixels), [0, 0, 0, 1, 255, 255])
 
 

@@ -25,8 +25,8 @@ from tests import released, tiny
 
 def test_hidden_states_are_the_released_ones():
     batch, model = released.packed_batch(), released.model()
-    latents = losses.latent_tokens(released.ReleasedLatents(), 2, batch["images"], batch["gen"])
     draws = released.flow_draws(batch, shift=4.0)
+    latents = losses.latent_tokens(released.ReleasedPadding(), 2, batch, draws.posterior)
     und_h, gen_h, _ = jax.jit(lambda model, *given: model(*streams(model, *given)))(model, batch, latents, draws)
     wanted = released.arrays("train_forward")["last_hidden_state"]
     np.testing.assert_allclose(und_h[0], wanted[batch["und"]["position"][0]], atol=1e-4)
@@ -53,7 +53,7 @@ def streams(model, batch, latents, draws):
 @functools.partial(jax.jit, static_argnums=0)
 def heads(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
-    latents = losses.latent_tokens(tiny.AUTOENCODER, tiny.CONFIG.latent_patch, batch["images"], batch["gen"])
+    latents = losses.latent_tokens(tiny.AUTOENCODER, tiny.CONFIG.latent_patch, batch)
     # Without noise a token is a function of its pixels, so that it moves with its sample.
     draws = FlowDraws(jnp.full(batch["images"].shape[:2], 0.7), jnp.zeros_like(latents))
     und, gen, _ = model(*streams(model, batch, latents, draws))
@@ -185,7 +185,7 @@ def test_a_cached_prefix_gives_what_one_pass_gives():
 
 def loss(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
-    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG.token_channels, 4.0)
+    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, 4.0)
     token = losses.token_losses(model, tiny.AUTOENCODER, batch, draws)
     return token.ce.sum() + token.mse.sum()
 

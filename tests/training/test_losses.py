@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from irg_jax.models.autoencoder import PixelAutoencoder, to_tokens, to_unit
+from irg_jax.models.config import PixelConfig
 from irg_jax.training import losses
 from irg_jax.training.optimizer import make_optimizer
 from irg_jax.training.state import graph_of
@@ -19,7 +20,7 @@ from tests import released, tiny
 @functools.partial(jax.jit, static_argnums=0)
 def loss_and_gradients(graphdef, weights, batch, draws):
     def loss(weights):
-        token = losses.token_losses(nnx.merge(graphdef, weights), released.ReleasedLatents(), batch, draws)
+        token = losses.token_losses(nnx.merge(graphdef, weights), released.ReleasedPadding(), batch, draws)
         means = token.ce.sum() / (batch["und"]["weight"] > 0).sum(), token.mse.sum() / batch["gen"]["noised"].sum()
         return sum(means), (token, means)
 
@@ -81,8 +82,8 @@ def test_the_first_update_is_the_released_one(ours):
 
 def test_latent_tokens_are_the_patches_of_their_own_image():
     batch = tiny.batch(*(tiny.row([tiny.conversation(seed)]) for seed in (1, 4)))
-    coder = PixelAutoencoder(downsample=4, scale=2.0, shift=0.6)
-    tokens = np.asarray(losses.latent_tokens(coder, 2, batch["images"], batch["gen"]))
+    coder = PixelAutoencoder(PixelConfig(downsample=4, scale=2.0, shift=0.6))
+    tokens = np.asarray(losses.latent_tokens(coder, 2, batch))
     gen = batch["gen"]
     assert (gen["position"] >= 0).any(1).all()
     for b, i in np.argwhere(gen["position"] >= 0):
@@ -93,7 +94,7 @@ def test_latent_tokens_are_the_patches_of_their_own_image():
 
 def test_one_time_an_image_and_noise_for_every_token():
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
-    draws = losses.draw_flow(jax.random.key(0), batch, 192, shift=4.0)
+    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
     assert draws.times.shape == (2, tiny.BUDGETS.images)
     assert draws.noise.shape == (2, tiny.BUDGETS.gen, 192)
     assert len(np.unique(draws.times)) == draws.times.size
@@ -107,6 +108,6 @@ def test_losses_by_mode_leave_padding_out():
 def test_a_batch_without_pictures_has_a_text_loss():
     budgets = tiny.Budgets(und=40, gen=0, vit=0, images=0, image_size=(32, 32), vit_patch=192)
     batch = tiny.batch(tiny.row([tiny.conversation(0, parts=1)], budgets))
-    draws = losses.draw_flow(jax.random.key(0), batch, 192, shift=4.0)
+    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
     token = losses.token_losses(tiny.model(), tiny.AUTOENCODER, batch, draws)
     assert token.ce.sum() > 0 and token.mse.shape == (1, 0)

@@ -7,14 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from irg_jax.training import optimizer as optimizers
 from irg_jax.training import sharding
-from irg_jax.training.state import TrainState, shape_state
+from irg_jax.training.state import Frozen, TrainState, shape_state
 from irg_jax.training.step import make_step, visible_pairs
 from tests import tiny
 
 ROWS, MODES, EMA = 8, 5, 0.9
+FROZEN = Frozen(tiny.AUTOENCODER, nnx.State({}))
 
 
 def uneven_batch():
@@ -35,8 +37,8 @@ def compiled(devices, accumulate, freeze):
     weights = tiny.weights()
     rows = sharding.batch_sharding(mesh)
     step_fn = make_step(
-        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, batch_sharding=rows, autoencoder=tiny.AUTOENCODER,
-        frozen=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
+        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, batch_sharding=rows,
+        freeze=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
         ce_weight=1.0, mse_weight=1.0, accumulate=accumulate, modes=MODES, seed=0,
     )  # fmt: skip
 
@@ -51,7 +53,7 @@ def compiled(devices, accumulate, freeze):
 def one_step(devices=1, accumulate=1, freeze=(), step=0):
     """The state after one step, and the step's metrics."""
     step_fn, first_state, batch = compiled(devices, accumulate, freeze)
-    return jax.device_get(step_fn(first_state(step), batch))
+    return jax.device_get(step_fn(first_state(step), FROZEN, batch))
 
 
 def assert_close(a, b, atol):

@@ -1,0 +1,1 @@
+"""BAGEL's published files: from them into our trees and back."""
