@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from flax import nnx
 
 from irg_jax import config as configs
 from irg_jax import report
@@ -21,10 +20,11 @@ from irg_jax.bagel import companions
 from irg_jax.data import pipeline, setup
 from irg_jax.errors import UserError
 from irg_jax.models.config import ModelConfig
+from irg_jax.models.lora import LoRAConfig
 from irg_jax.sampling import held_out
 from irg_jax.sampling.settings import Sampling
 from irg_jax.training import optimizer, sharding
-from irg_jax.training.checkpoint import Checkpointer
+from irg_jax.training.checkpoint import Checkpointer, read_ema
 from irg_jax.training.flops import train_step_flops
 from irg_jax.training.interrupt import Interrupt
 from irg_jax.training.metrics import MetricWriter, Progress, mfu
@@ -78,6 +78,9 @@ def check(config: Any) -> None:
       UserError: by the key that is to blame.
     """
     ModelConfig.from_mapping(config.model)
+    if "lora" in config:
+        LoRAConfig.from_mapping(config.lora)
+        configs.require(bool(config.init.ema), "init.ema", "lora trains beside given weights; give the run they are in")
     Sampling.from_mapping(config.sampling)
     optimizer.learning_rate(config.optim, config.steps)
     mesh = sharding.make_mesh(config.mesh)
@@ -107,7 +110,8 @@ def train(config: Any, workdir: Path, label: str) -> None:
     model = ModelConfig.from_mapping(config.model)
     schedule = optimizer.learning_rate(config.optim, config.steps)
     adamw = optimizer.make_optimizer(config.optim, schedule)
-    shaped = shape_state(model, adamw, mesh, sharding.Rules())
+    lora = LoRAConfig.from_mapping(config.lora) if "lora" in config else None
+    shaped = shape_state(model, adamw, mesh, sharding.Rules(), lora)
     freeze = optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze)
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(shaped.abstract.params):,}", mesh.size)
 
@@ -132,13 +136,14 @@ def train(config: Any, workdir: Path, label: str) -> None:
         if latest is not None:
             state = _resume(checkpoints, latest, shaped, batches)
             logging.info("%s: goes on from step %d", label, latest)
-        elif config.init.ema:
-            state = _from_ema(Path(config.init.ema), shaped)
+        elif config.init.ema and lora is None:
+            state = shaped.start(read_ema(Path(config.init.ema), shaped.abstract.params))
             logging.info("%s: starts from the EMA weights of %s", label, config.init.ema)
         else:
             state = shaped.init(config.seed)
 
-        frozen = Frozen(companions.open_autoencoder(model.autoencoder, workdir), nnx.State({}))
+        base = read_ema(Path(config.init.ema), shaped.base) if lora is not None else shaped.base
+        frozen = Frozen(companions.open_autoencoder(model.autoencoder, workdir), base)
 
         # --- step
         batch_sharding = sharding.batch_sharding(mesh)
@@ -194,12 +199,6 @@ def _resume(checkpoints: Checkpointer, step: int, shaped: Shaped, batches: Any) 
     abstract = {"params": shaped.abstract.params, "ema": shaped.abstract.ema, "opt": shaped.abstract.opt}
     restored = checkpoints.restore(step, abstract=abstract, iterator=batches)
     return TrainState(jax.device_put(np.int32(step), shaped.shardings.step), **restored)
-
-
-def _from_ema(run: Path, shaped: Shaped) -> TrainState:
-    with Checkpointer(run / "checkpoints", read_only=True) as checkpoints:
-        ema = checkpoints.restore(abstract={"ema": shaped.abstract.ema})["ema"]
-    return shaped.start(ema)
 
 
 def _metrics(

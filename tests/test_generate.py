@@ -103,8 +103,27 @@ def test_the_prompts_of_a_file_do_not_change_each_other(alone, generate, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--task=paint"], "picture.png"),
+        (["--task=edit", "--image={picture}"], "picture.png"),
+        (["--image={picture}"], "answer.txt"),
+        (["--preset=paper", "--turns=1"], "turn1.png"),
+    ],
+)
+def test_other_tasks_and_presets(generate, alone, flags, name):
+    out = generate("--prompt", PROMPT, *(flag.format(picture=alone / "turn1.png") for flag in flags))
+    assert (out / name).exists()
+    if name.endswith("png"):
+        assert _picture(out / name).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
     ("flags", "named"),
     [
+        (["--prompt=x", "--task=edit"], "--task edit: needs --image FILE"),
+        (["--prompt=x", "--task=paint", "--image=x.png"], "--task paint: takes no --image FILE"),
+        (["--prompt=x", "--image={tmp}/none.png"], "none.png: cannot be read"),
         (["--prompt=x", "--prompts={tmp}/two.txt"], "either --prompt TEXT or --prompts FILE"),
         ([], "either --prompt TEXT or --prompts FILE"),
         (["--prompts={tmp}/empty.txt"], "empty.txt: holds no prompt"),

@@ -70,6 +70,10 @@ class Sampler:
       vocabulary: tokenizer and image transforms.
       settings: lengths, times, guidance.
       origin: written into what is sampled.
+
+    Attributes:
+      weights: of the model and the autoencoder.
+      origin: as given.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Sampler:
         origin: Origin,
     ):
         self.origin = origin
-        self._weights = Weights(params, autoencoder)
+        self.weights = Weights(params, autoencoder)
         self._vocabulary = vocabulary
         self._settings = settings
         self._setting = Setting(graphdef, vocabulary, settings)
@@ -120,7 +124,7 @@ class Sampler:
         for turn, (thought, size) in enumerate(zip(thoughts, sizes, strict=False)):
             given[turn] = self._texts(thought, size, f"sampling.max_thinking[{turn}]", size)
         starts = [jnp.asarray(start, jnp.float32) for start in noise] + [None, None]
-        setting, weights = self._setting, self._weights
+        setting, weights = self._setting, self.weights
         thought1, latents, rope, past = reasoning.first_turn(setting, weights, texts, given[0], starts[0], keys)
         image = reasoning.decode(setting, weights, latents)
         finished = [(thought1, image, latents)]
@@ -135,11 +139,11 @@ class Sampler:
         rows = zip(prompts, indices, zip(*per_turn, strict=True), strict=True)
         return [Reasoned(prompt, seed, index, tuple(row)) for prompt, index, row in rows]
 
-    def paint(self, prompts: Sequence[str], *, seed: int = 0) -> np.ndarray:
+    def paint(self, prompts: Sequence[str], *, seed: int = 0, indices: Sequence[int] | None = None) -> np.ndarray:
         """Paints each prompt without a thought, with the guidance of turn 1: uint8 [B, height, width, 3]."""
         self.check(prompts)
-        keys = _keys(seed, range(len(prompts)))
-        return np.asarray(context.paint(self._setting, self._weights, self._prompts(prompts), keys))
+        keys = _keys(seed, range(len(prompts)) if indices is None else indices)
+        return np.asarray(context.paint(self._setting, self.weights, self._prompts(prompts), keys))
 
     def edit(self, picture: PIL.Image.Image, prompt: str, *, seed: int = 0) -> np.ndarray:
         """Paints a picture anew as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
@@ -152,7 +156,7 @@ class Sampler:
         patches, vit_grid = self._vit_patches(PIL.Image.fromarray(pixels))
         texts, keys = self._prompts([prompt]), _keys(seed, [0])
         grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
-        edited = context.edit(self._setting, grid, vit_grid, self._weights, pixels[None], patches[None], texts, keys)
+        edited = context.edit(self._setting, grid, vit_grid, self.weights, pixels[None], patches[None], texts, keys)
         return np.asarray(edited)[0]
 
     def answer(self, picture: PIL.Image.Image, question: str, *, seed: int = 0) -> str:
@@ -160,7 +164,7 @@ class Sampler:
         self.check([question])
         patches, grid = self._vit_patches(picture.convert("RGB"))
         texts, keys = self._prompts([question]), _keys(seed, [0])
-        written = context.answer(self._setting, grid, self._weights, patches[None], texts, keys)
+        written = context.answer(self._setting, grid, self.weights, patches[None], texts, keys)
         return self._decoded(jax.device_get(written))[0]
 
     def check(self, prompts: Sequence[str], turns: int = 2) -> None:

@@ -215,6 +215,20 @@ class Checkpointer:
             ) from error
 
 
+def read_ema(run: pathlib.Path, abstract: Any) -> Any:
+    """The EMA weights of the latest checkpoint of a run, or of a converted one, straight into their shards.
+
+    Args:
+      run: a folder with ``checkpoints``.
+      abstract: shapes with shardings; a dtype that is not the saved one is cast to.
+
+    Raises:
+      UserError: no checkpoint, one of another config, or a damaged one.
+    """
+    with Checkpointer(run / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.restore(abstract={"ema": abstract})["ema"]
+
+
 # TensorStore puts the operating system's error into the text of a ValueError.
 _STORAGE_REFUSED = "No space left on device|Disk quota exceeded|Permission denied|Read-only file system|File too large"
 

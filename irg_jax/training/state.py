@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from irg_jax.models.config import ModelConfig
+from irg_jax.models.lora import LoRAConfig, LoRAParam, wrap
 from irg_jax.models.transformer import UnifiedTransformer
 from irg_jax.training.sharding import Rules, state_shardings
 
@@ -51,6 +52,7 @@ class Shaped(NamedTuple):
       shardings: of every leaf.
       init: makes a fresh state from a seed, each weight straight in its shards.
       start: makes the first state of given weights, whose buffers it takes over.
+      base: shapes, with shardings, of ``Frozen.base``; in the compute type, since nothing is added to them.
     """
 
     graphdef: nnx.GraphDef
@@ -58,6 +60,7 @@ class Shaped(NamedTuple):
     shardings: TrainState
     init: Callable[[int], TrainState]
     start: Callable[[nnx.State], TrainState]
+    base: nnx.State
 
 
 def graph_of(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
@@ -65,15 +68,37 @@ def graph_of(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
     return nnx.split(nnx.eval_shape(lambda: UnifiedTransformer(config, rngs=nnx.Rngs(params=0))), nnx.Param)
 
 
-def shape_state(config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: Rules) -> Shaped:
-    """Plans a state: every shape and every sharding, before anything is allocated."""
-    graphdef, _ = graph_of(config)
+def shape_state(
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: Rules,
+    lora: LoRAConfig | None = None,
+) -> Shaped:
+    """Plans a state: every shape and every sharding, before anything is allocated.
+
+    Args:
+      config: the model's.
+      optimizer: of ``training.optimizer``.
+      mesh: the mesh.
+      rules: logical name to mesh axis.
+      lora: trains low-rank updates only, over frozen weights.
+    """
+    trained = nnx.Param if lora is None else LoRAParam
+
+    def make(key: jax.Array) -> nnx.Module:
+        model = UnifiedTransformer(config, rngs=nnx.Rngs(params=key))
+        return model if lora is None else wrap(model, lora, rngs=nnx.Rngs(params=jax.random.fold_in(key, 1)))
+
+    abstract_model = nnx.eval_shape(lambda: make(jax.random.key(0)))
+    graphdef, _, rest = nnx.split(abstract_model, trained, nnx.Param)  # type: ignore[misc]
+    base = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, config.dtype), rest)
 
     def start(params: nnx.State) -> TrainState:
         return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
 
     def init(seed: jax.Array) -> TrainState:
-        return start(nnx.state(UnifiedTransformer(config, rngs=nnx.Rngs(params=jax.random.key(seed))), nnx.Param))
+        return start(nnx.state(make(jax.random.key(seed)), trained))
 
     abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
     shardings = state_shardings(abstract, mesh, rules)
@@ -84,6 +109,7 @@ def shape_state(config: ModelConfig, optimizer: optax.GradientTransformation, me
         shardings,
         lambda seed: compiled(jnp.uint32(seed)),
         jax.jit(start, out_shardings=shardings, donate_argnums=0),
+        with_shardings(base, state_shardings(base, mesh, rules)),
     )
 
 

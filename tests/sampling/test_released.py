@@ -98,7 +98,7 @@ def programs(given: bool):
     texts, keys = s._prompts([SCRIPT["prompt"]]), jax.vmap(jax.random.key)(jnp.zeros(1, jnp.uint32))
     fixed = [s._texts(t, 64, "", 64) if given else None for t in THOUGHTS]
     first = s._texts(THOUGHTS[0], 64, "", 64)  # greedy thinking 2 is released behind the fixed thinking 1
-    setting, weights = s._setting, s._weights
+    setting, weights = s._setting, s.weights
     thought1, _, rope, past = reasoning.first_turn(setting, weights, texts, fixed[0], NOISE[0], keys)
     cache1 = jax.tree.map(np.asarray, past)
     if not given:
