@@ -35,16 +35,18 @@ class Cached(NamedTuple):
     """Keys and values of tokens that were run before, and who sees them.
 
     Attributes:
-      k: [C, S, G, D]. C divides the B rows of the queries: each is shared by B/C neighbouring rows.
+      k: [C, S, G, D], for C·V rows of queries: each of the V ``views`` is one of V neighbouring rows.
       v: likewise.
       start: span of each key, int32 [C, S].
       end: int32 [C, S].
+      views: for each, the (first, end) of the keys it needs to look at; the spans still decide what it sees of them.
     """
 
     k: jax.Array
     v: jax.Array
     start: jax.Array
     end: jax.Array
+    views: tuple[tuple[int, int], ...]
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, cached: Cached | None = None) -> jax.Array:
@@ -64,18 +66,24 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, cached: Ca
     with jax.named_scope("attention"):
         top, weight, out = _partial(q, k, v, spans)
         if cached is not None:
-            rows, queries, heads, size = q.shape
-            count, shared = len(cached.k), queries * rows // len(cached.k)
-            # Rows that share a cache stand behind one another as queries of it.
-            query = spans.query.reshape(count, shared)
-            earlier = _partial(
-                q.reshape(count, shared, heads, size), cached.k, cached.v, Spans(query, cached.start, cached.end)
-            )
-            top2, weight2, out2 = (x.reshape(rows, queries, *x.shape[2:]) for x in earlier)
+            top2, weight2, out2 = _partial_cached(q, spans.query, cached)
             highest = jnp.maximum(top, top2)
             scale, scale2 = jnp.exp(top - highest), jnp.exp(top2 - highest)
             weight, out = weight * scale + weight2 * scale2, out * scale + out2 * scale2
         return (out / weight).astype(q.dtype)
+
+
+def _partial_cached(q: jax.Array, query: jax.Array, cached: Cached) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """``_partial`` over the cache, each row through its own view."""
+    count, views = len(cached.k), len(cached.views)
+    q, query = (x.reshape(count, views, *x.shape[1:]) for x in (q, query))
+    parts = []
+    for i, (first, end) in enumerate(cached.views):
+        k, v, start, stop = (x[:, first:end] for x in (cached.k, cached.v, cached.start, cached.end))
+        parts.append(_partial(q[:, i], k, v, Spans(query[:, i], start, stop)))
+    stacked = (jnp.stack(part, axis=1) for part in zip(*parts, strict=True))
+    top, total, out = (x.reshape(count * views, *x.shape[2:]) for x in stacked)
+    return top, total, out
 
 
 def _partial(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -39,11 +39,14 @@ class Stream(NamedTuple):
     end: jax.Array
 
 
+Views = tuple[tuple[int, int], ...]
+
+
 class Past(NamedTuple):
     """Keys and values of tokens that were run before.
 
     Attributes:
-      k: [layers, C, S, kv_heads, head_dim]; C divides the rows that are run, see ``attention.Cached``.
+      k: [layers, C, S, kv_heads, head_dim].
       v: likewise.
       start: span of each, int32 [C, S].
       end: int32 [C, S].
@@ -145,7 +148,7 @@ class UnifiedTransformer(nnx.Module):
         return x + position.astype(self.dtype)
 
     def __call__(
-        self, und: Stream, gen: Stream, past: Past | None = None
+        self, und: Stream, gen: Stream, past: Past | None = None, views: Views | None = None
     ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array] | None]:
         """Runs all layers.
 
@@ -153,6 +156,7 @@ class UnifiedTransformer(nnx.Module):
           und: understanding tokens.
           gen: generation tokens.
           past: earlier keys and values, where sampling has cached them.
+          views: how rows share them, see ``attention.Cached``; None gives each row its own cache, whole.
 
         Returns:
           final hidden states of both streams after their norms, [B, T, D]; and, where ``past`` is given, keys and
@@ -169,7 +173,9 @@ class UnifiedTransformer(nnx.Module):
 
         def layer(carry: tuple, scanned: tuple) -> tuple:
             block, earlier = scanned
-            cached = Cached(earlier[0], earlier[1], past.start, past.end) if past is not None else None
+            cached = None
+            if past is not None:
+                cached = Cached(earlier[0], earlier[1], past.start, past.end, views or ((0, past.start.shape[1]),))
             und_x, gen_x, fresh = block(*carry, *angles, spans, cached)
             return (und_x, gen_x), (fresh if past is not None else None)
 

@@ -5,6 +5,8 @@ cache: each branch is a noised block at its own place on one line of positions, 
 A text that only one branch may see has a span that ends behind that branch's block.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -38,19 +40,25 @@ class Line:
     """Regions one behind another, in the order of positions.
 
     Args:
-      regions: tokens of each by name. Negative sizes are noised blocks, which take positions but no place in the cache.
+      slots: the names of those that are cached, in the order of the cache: what a branch sees should lie together.
+      regions: tokens of each by name. Those that have no slot are noised blocks.
 
     Attributes:
       slots: the cache's length.
     """
 
-    def __init__(self, **regions: int):
+    def __init__(self, slots: Sequence[str], **regions: int):
+        first = dict(zip(slots, itertools.accumulate((regions[name] for name in slots), initial=0), strict=False))
         self._regions: dict[str, Region] = {}
-        position = self.slots = 0
+        position = 0
         for name, size in regions.items():
-            self._regions[name] = Region(position, self.slots if size >= 0 else -1, abs(size))
-            position += abs(size)
-            self.slots += max(size, 0)
+            self._regions[name] = Region(position, first.get(name, -1), size)
+            position += size
+        self.slots = sum(regions[name] for name in slots)
+
+    def view(self, first: str, last: str) -> tuple[int, int]:
+        """The slots from one region to another, both among them."""
+        return self._regions[first].slot, self._regions[last].slot + self._regions[last].size
 
     def __getattr__(self, name: str) -> Region:
         try:

@@ -12,6 +12,7 @@ import functools
 import jax
 
 from irg_jax.sampling.cache import Line
+from irg_jax.sampling.flow import Branch
 from irg_jax.sampling.steps import Grid, Setting, Steps, Weights
 from irg_jax.sampling.text import Written
 
@@ -31,8 +32,8 @@ def answer(
       keys: a random key a row.
     """
     line = Line(
-        system=len(setting.system_ids()), vit=vit_grid[0] * vit_grid[1] + 2, question=questions.ids.shape[1],
-        answer=setting.sampling.max_thinking[0],
+        ("system", "vit", "question", "answer"), system=len(setting.system_ids()), vit=vit_grid[0] * vit_grid[1] + 2,
+        question=questions.ids.shape[1], answer=setting.sampling.max_thinking[0],
     )  # fmt: skip
     steps = Steps(setting, weights)
     past, rope = steps.begin(line, len(patches))
@@ -56,13 +57,16 @@ def paint(setting: Setting, weights: Weights, prompts: Written, keys: jax.Array)
     """
     grid = setting.grid(setting.vocabulary.vae_transform)
     block = grid[0] * grid[1] + 2
-    line = Line(system=len(setting.system_ids()), null=-block, prompt=prompts.ids.shape[1], picture=-block)
+    line = Line(
+        ("system", "prompt"), system=len(setting.system_ids()), null=block, prompt=prompts.ids.shape[1], picture=block
+    )
     steps = Steps(setting, weights)
     past, rope = steps.begin(line, len(prompts.ids))
     past = steps.read(past, line.prompt, prompts.ids, prompts.length, rope)
-    full = (line.picture, rope + prompts.length)
+    full = Branch(line.picture, rope + prompts.length, line.view("system", "prompt"))
+    null = Branch(line.null, rope, line.view("system", "system"))
     noise = steps.noise(keys, grid, turn=0)
-    latents = steps.paint(past, noise, grid, setting.sampling.turn1, full=full, no_text=(line.null, rope))
+    latents = steps.paint(past, noise, grid, setting.sampling.turn1, full=full, no_text=null)
     return steps.decode(latents, grid)
 
 
@@ -88,18 +92,19 @@ def edit(
     """
     block, size = grid[0] * grid[1] + 2, prompts.ids.shape[1]
     line = Line(
-        system=len(setting.system_ids()), copy=size, no_image=-block, vae=block, vit=vit_grid[0] * vit_grid[1] + 2,
-        no_text=-block, prompt=size, picture=-block,
+        ("copy", "system", "vae", "vit", "prompt"), system=len(setting.system_ids()), copy=size, no_image=block,
+        vae=block, vit=vit_grid[0] * vit_grid[1] + 2, no_text=block, prompt=size, picture=block,
     )  # fmt: skip
     steps = Steps(setting, weights)
     past, rope = steps.begin(line, len(pictures))
     past = steps.read(past, line.copy, prompts.ids, prompts.length, rope, line.no_image.end)
-    no_image = (line.no_image, rope + prompts.length)
+    no_image = Branch(line.no_image, rope + prompts.length, line.view("copy", "system"))
     past = steps.look_vae(past, line.vae, rope, pictures)
     past = steps.look_vit(past, line.vit, rope + 1, patches, vit_grid)
     rope = rope + 2
     past = steps.read(past, line.prompt, prompts.ids, prompts.length, rope)
-    full, no_text = (line.picture, rope + prompts.length), (line.no_text, rope)
+    full = Branch(line.picture, rope + prompts.length, line.view("system", "prompt"))
+    no_text = Branch(line.no_text, rope, line.view("system", "vit"))
     noise = steps.noise(keys, grid, turn=0)
     latents = steps.paint(past, noise, grid, setting.sampling.turn2, full=full, no_text=no_text, no_image=no_image)
     return steps.decode(latents, grid)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,20 @@ from irg_jax.sampling.cache import Region
 from irg_jax.sampling.guidance import Guidance, guide
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]
-Branch = tuple[Region, jax.Array]  # where its noised block stands, and the block's rotary id [B]
+
+
+class Branch(NamedTuple):
+    """A context to paint under.
+
+    Attributes:
+      region: where its noised block stands on the line.
+      rope: the block's rotary id, int32 [B].
+      view: the (first, end) of the cache that it needs to look at.
+    """
+
+    region: Region
+    rope: jax.Array
+    view: tuple[int, int]
 
 
 def velocities(
@@ -43,9 +57,12 @@ def velocities(
     inner = model.embed_gen(x, jnp.full((batch, count), t), jnp.broadcast_to(place, (batch, count)))
     # The branches of a picture are neighbouring rows, as ``attention.Cached`` wants them.
     inner = jnp.repeat(inner, len(branches), axis=0)
-    ropes = jnp.stack([rope for _, rope in branches], axis=1).reshape(-1)
-    start, end = (jnp.tile(jnp.array(x), batch) for x in zip(*((r.position, r.end) for r, _ in branches), strict=True))
-    _, hidden, _ = model(*cache.block_streams(model, edges, inner, start, ropes, end), past)
+    ropes = jnp.stack([branch.rope for branch in branches], axis=1).reshape(-1)
+    start, end = (
+        jnp.tile(jnp.array([getattr(b.region, name) for b in branches]), batch) for name in ("position", "end")
+    )
+    streams = cache.block_streams(model, edges, inner, start, ropes, end)
+    _, hidden, _ = model(*streams, past, tuple(branch.view for branch in branches))
     v = model.velocity(hidden).reshape(batch, len(branches), *x.shape[1:])
     return [v[:, i] for i in range(len(branches))]
 

@@ -13,6 +13,7 @@ import jax
 
 from irg_jax.models.transformer import Past
 from irg_jax.sampling.cache import Line
+from irg_jax.sampling.flow import Branch
 from irg_jax.sampling.steps import Setting, Steps, Weights
 from irg_jax.sampling.text import Written
 
@@ -38,7 +39,7 @@ def first_turn(
     steps, line = Steps(setting, weights), _line(setting, prompts.ids.shape[1])
     guidance, grid = setting.sampling.turn1, setting.grid(setting.vocabulary.vae_transform)
     past, rope = steps.begin(line, len(prompts.ids))
-    null = (line.null, rope)
+    null = Branch(line.null, rope, line.view("system", "system"))
     past = steps.read(past, line.prompt, prompts.ids, prompts.length, rope)
     rope = rope + prompts.length
     if thought is None:
@@ -46,8 +47,9 @@ def first_turn(
     else:
         past = steps.read(past, line.thinking1, thought.ids, thought.length, rope)
     rope = rope + thought.length
+    full = Branch(line.turn1, rope, line.view("system", "thinking1"))
     noise = steps.noise(keys, grid, turn=0) if noise is None else noise
-    latents = steps.paint(past, noise, grid, guidance, full=(line.turn1, rope), no_text=null)
+    latents = steps.paint(past, noise, grid, guidance, full=full, no_text=null)
     return thought, latents, rope, past
 
 
@@ -78,7 +80,8 @@ def second_turn(
     grid, vit_grid = setting.grid(transforms.vae_transform), setting.grid(transforms.vit_transform)
     past = steps.look_vae(past, line.vae, rope, image)
     past = steps.look_vit(past, line.vit, rope + 1, patches, vit_grid)
-    no_text, without_picture, rope = (line.no_reflection, rope + 2), rope, rope + 2
+    without_picture, rope = rope, rope + 2
+    no_text = Branch(line.no_reflection, rope, line.view("system", "vit"))
     if thought is None:
         thought, past = steps.write(past, line.thinking2, rope, keys, turn=1)
     else:
@@ -86,8 +89,8 @@ def second_turn(
     no_image = None
     if guidance.image_scale > 1:
         past = steps.read(past, line.copy2, thought.ids, thought.length, without_picture, line.no_image.end)
-        no_image = (line.no_image, without_picture + thought.length)
-    full = (line.turn2, rope + thought.length)
+        no_image = Branch(line.no_image, without_picture + thought.length, line.view("copy2", "thinking1"))
+    full = Branch(line.turn2, rope + thought.length, line.view("system", "thinking2"))
     noise = steps.noise(keys, grid, turn=1) if noise is None else noise
     return thought, steps.paint(past, noise, grid, guidance, full=full, no_text=no_text, no_image=no_image), past
 
@@ -104,7 +107,8 @@ def _line(setting: Setting, prompt: int) -> Line:
     vit_rows, vit_columns = setting.grid(setting.vocabulary.vit_transform)
     block = rows * columns + 2
     return Line(
-        system=len(setting.system_ids()), null=-block, prompt=prompt, thinking1=thinking1, turn1=-block,
-        copy2=thinking2, no_image=-block, vae=block, vit=vit_rows * vit_columns + 2, no_reflection=-block,
-        thinking2=thinking2, turn2=-block,
+        ("copy2", "system", "prompt", "thinking1", "vae", "vit", "thinking2"),
+        system=len(setting.system_ids()), null=block, prompt=prompt, thinking1=thinking1, turn1=block,
+        copy2=thinking2, no_image=block, vae=block, vit=vit_rows * vit_columns + 2, no_reflection=block,
+        thinking2=thinking2, turn2=block,
     )  # fmt: skip
