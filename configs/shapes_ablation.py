@@ -42,7 +42,8 @@ def get_config(which: str = "base,0") -> ConfigDict:
     """The variant and seed of ``which``, as ``VARIANT,SEED``."""
     name, seed = which.split(",")
     stage = shapes_stage1.get_config()
-    stage.steps = 1000
+    stage.steps = 1500
+    stage.optim.final_lr = 1e-4  # no stage follows
     stage.seed = stage.data.seed = int(seed)
     stage.data.dir = "{workdir}/../../data/shapes"
     stage.data.tokenizer = "{workdir}/../../data/tokenizer"
