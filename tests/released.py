@@ -71,19 +71,17 @@ def flow_draws(batch: dict, shift: float) -> FlowDraws:
 
 @functools.cache
 def autoencoder() -> FluxAutoencoder:
-    return autoencoders.read(FOLDER / "bagel" / "ae.safetensors", config().autoencoder)
+    with jax.ensure_compile_time_eval():  # the first to ask may be tracing
+        return autoencoders.read(FOLDER / "bagel" / "ae.safetensors", config().autoencoder)
 
 
 class ReleasedPadding:
     """The VAE as the released code runs it: pictures padded with grey to a pack's largest, padding seen."""
 
-    def __init__(self):
-        self.vae = autoencoder()  # read here, not while something is traced
-
     def encode(self, pixels, sizes, noise):
         height, width = (jnp.arange(n) for n in pixels.shape[1:3])
         inside = (height[:, None] < sizes[:, :1, None]) & (width < sizes[:, 1:, None])
-        return self.vae.encode(jnp.where(inside[..., None], pixels, 0.0), None, noise)
+        return autoencoder().encode(jnp.where(inside[..., None], pixels, 0.0), None, noise)
 
 
 # --- the model

@@ -4,7 +4,8 @@ Published linear layers hold [out, in], ours [in, out]. Ours of all layers are o
 published weight is of one layer. The two fixed sin-cos tables that a published checkpoint holds are no weights of ours.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -122,7 +123,8 @@ ROWS = {row.ours: row for row in TABLE}
 LATENT_POSITION, VIT_POSITION = "latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed"
 
 
-def shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+@functools.cache
+def shapes(model: ModelConfig) -> Mapping[str, tuple[int, ...]]:
     """The shape of every weight of a model, by our name. Raises ValueError where the table has not exactly those."""
     weights = jax.tree_util.tree_leaves_with_path(graph_of(model)[1])
     found = {weight_name(path): leaf.shape for path, leaf in weights}
@@ -131,7 +133,8 @@ def shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def slots(model: ModelConfig) -> dict[str, Slot]:
+@functools.cache
+def slots(model: ModelConfig) -> Mapping[str, Slot]:
     """Every weight that a published checkpoint of this model holds, by its key, in the order of the table."""
     of_model = shapes(model)
     return {slot.key: slot for row in TABLE for slot in row_slots(row, of_model[row.ours])}

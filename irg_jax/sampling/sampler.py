@@ -71,6 +71,9 @@ class Sampler:
       settings: lengths, times, guidance.
       origin: written into what is sampled.
 
+    Raises:
+      UserError: pictures of a size that the autoencoder's transform never gives.
+
     Attributes:
       weights: of the model and the autoencoder.
       origin: as given.
@@ -91,6 +94,12 @@ class Sampler:
         self._vocabulary = vocabulary
         self._settings = settings
         self._setting = Setting(graphdef, vocabulary, settings)
+        transform = vocabulary.vae_transform
+        size = tuple(side * transform.stride for side in self._setting.grid(transform))
+        if size != settings.image_size:
+            raise UserError(
+                f"sampling.image_size: {settings.image_size} is no size that data.vae_image gives; the nearest is {size}"
+            )
 
     def __call__(
         self,

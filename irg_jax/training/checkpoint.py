@@ -100,6 +100,20 @@ class Checkpointer:
             # Without force, Orbax skips a step below the latest one in silence.
             self._manager.save(step, args=items, force=True)
 
+    def save_weights(self, ema: Any, meta: Mapping[str, Any]) -> None:
+        """Saves weights alone, as step 0: what a run can start from, but not go on from.
+
+        Args:
+          ema: tree of arrays.
+          meta: as for ``save``.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        items = ocp.args.Composite(ema=ocp.args.StandardSave(ema), meta=ocp.args.JsonSave({**meta, "step": 0}))
+        with self._storage_errors("the weights cannot be saved"):
+            self._manager.save(0, args=items, force=True)
+
     def steps(self) -> list[int]:
         """Gives the steps that are saved completely, in order. Raises UserError if the save under way fails."""
         self.wait()

@@ -1,0 +1,126 @@
+"""A BAGEL folder in, both stages, a BAGEL folder out: the 7B configs on the tiny checkpoint and the toy data set."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from tests import commands
+
+TINY = commands.ROOT / "tests" / "data" / "bagel_tiny" / "bagel"
+TOY = commands.ROOT / "tests" / "data" / "toy_dataset"
+STEPS = 2
+
+
+def sizes(start, tokenizer, **changes):
+    """What makes a 7B config one for the tiny checkpoint: paths and sizes, nothing else."""
+    values = {
+        "steps": STEPS,
+        "init.ema": start,
+        "data.dir": TOY,
+        "data.tokenizer": tokenizer,
+        "data.batch_size": 1,
+        "data.threads": 1,
+        "data.vae_image.max_size": 128,
+        "data.vae_image.min_size": 32,
+        "data.vit_image.max_size": 140,
+        "data.vit_image.min_size": 56,
+        "model.decoder.hidden": 64,
+        "model.decoder.layers": 3,
+        "model.decoder.heads": 4,
+        "model.decoder.kv_heads": 2,
+        "model.decoder.head_dim": 16,
+        "model.decoder.mlp": 96,
+        "model.decoder.vocab": 512,
+        "model.vit.hidden": 48,
+        "model.vit.layers": 2,
+        "model.vit.heads": 4,
+        "model.vit.mlp": 80,
+        "model.vit.patches_per_side": 10,
+        "model.autoencoder.width": 32,
+        "model.autoencoder.multipliers": (1, 2, 1, 1),
+        "model.autoencoder.blocks": 1,
+        "model.max_latent_size": 8,
+        "optim.warmup_steps": 0,
+        "optim.lr": 1e-3,
+    }
+    return [f"--config.{key}={value}" for key, value in (values | changes).items()]
+
+
+def succeed(name, *flags):
+    done = commands.run(name, *flags)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The converted checkpoint, both stages and the folder that came out."""
+    root = tmp_path_factory.mktemp("bagel")
+    start, one, two = root / "converted", root / "irg_stage1", root / "irg_stage2"
+    succeed("convert", "--from", f"bagel:{TINY}", "--to", f"orbax:{start}")
+    budgets = {"data.budgets.und": 900, "data.budgets.gen": 320, "data.budgets.vit": 400, "data.budgets.images": 6}
+    flags = sizes(start, start / "tokenizer", **budgets)
+    succeed("train", "--config=configs/irg_7b_stage1.py", f"--workdir={one}", *flags)
+    budgets = {"data.budgets.und": 400, "data.budgets.gen": 256, "data.budgets.vit": 200, "data.budgets.images": 4}
+    flags = sizes(one, one / "tokenizer", **budgets)
+    succeed("train", "--config=configs/irg_7b_stage2.py", f"--workdir={two}", *flags)
+    succeed("convert", "--from", f"orbax:{two}", "--to", f"bagel:{root / 'out'}", "--dtype", "float32")
+    return root
+
+
+def test_the_folder_that_comes_out_has_the_files_and_weights_of_the_one_that_went_in(world):
+    names = {path.name for path in TINY.iterdir()}
+    assert names <= {path.name for path in (world / "out").iterdir()}
+    ours, theirs = (safetensors.numpy.load_file(folder / "ema.safetensors") for folder in (world / "out", TINY))
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+    moved = [name for name in ours if np.abs(ours[name] - theirs[name]).max() > 0]
+    assert len(moved) > 0.9 * len(ours)
+    assert not [name for name in moved if "pos_embed.pos_embed" in name]  # fixed tables
+    assert max(np.abs(ours[name] - theirs[name]).max() for name in ours) < 0.1
+    assert (world / "out" / "ae.safetensors").read_bytes() == (TINY / "ae.safetensors").read_bytes()
+    succeed("convert", "--check", world / "out")
+
+
+def test_every_mode_had_a_loss(world):
+    header = (world / "irg_stage1" / "metrics.csv").read_text().splitlines()[0]
+    for mode in ("initial_full_learning", "improving_full_learning", "improving_thinking_generation_learning"):
+        assert f"loss/{mode}" in header
+
+
+def test_a_stage_samples_by_a_preset(world, tmp_path):
+    flags = [f"--checkpoint={world / 'irg_stage2'}", "--preset=released", "--prompt=a bench", f"--out={tmp_path}"]
+    run = json.loads((world / "irg_stage2" / "config.json").read_text())
+    assert run["sampling"]["time_points"] == 50
+    # The run's own pictures are of 1024 x 1024 pixels, more than the tiny position table holds.
+    done = commands.run("generate", *flags)
+    assert done.returncode == 2 and "sampling.image_size" in done.stderr
+
+
+def test_lora_trains_beside_the_converted_weights_and_exports_merged_and_apart(world, tmp_path):
+    config = tmp_path / "lora.py"
+    config.write_text(
+        "from ml_collections import ConfigDict\nfrom configs import irg_7b_stage1\n"
+        "def get_config():\n  c = irg_7b_stage1.get_config()\n"
+        "  c.lora = ConfigDict(dict(rank=2, alpha=4.0, weights=r'blocks'))\n  return c\n"
+    )
+    start, run = world / "converted", tmp_path / "run"
+    budgets = {"data.budgets.und": 900, "data.budgets.gen": 320, "data.budgets.vit": 400, "data.budgets.images": 6}
+    flags = sizes(start, start / "tokenizer", **budgets)
+    succeed("train", f"--config={config}", f"--workdir={run}", *flags)
+    succeed("adapter", f"--run={run}", f"--merged={tmp_path / 'merged'}", f"--apart={tmp_path / 'apart'}")
+    target = f"bagel:{tmp_path / 'out'}"
+    succeed("convert", "--from", f"orbax:{tmp_path / 'merged'}", "--to", target, "--dtype=float32")
+    ours = safetensors.numpy.load_file(tmp_path / "out" / "ema.safetensors")
+    theirs = safetensors.numpy.load_file(TINY / "ema.safetensors")
+    factors = safetensors.numpy.load_file(tmp_path / "apart" / "adapter_model.safetensors")
+    settings = json.loads((tmp_path / "apart" / "adapter_config.json").read_text())
+    scale, name = settings["lora_alpha"] / settings["r"], "language_model.model.layers.1.self_attn.q_proj_moe_gen"
+    update = (
+        scale * factors[f"base_model.model.{name}.lora_B.weight"] @ factors[f"base_model.model.{name}.lora_A.weight"]
+    )
+    assert np.abs(update).max() > 0
+    np.testing.assert_allclose(ours[f"{name}.weight"], theirs[f"{name}.weight"] + update, atol=1e-2)
+    unchanged = "language_model.model.embed_tokens.weight"
+    np.testing.assert_allclose(ours[unchanged], theirs[unchanged], atol=1e-2)
