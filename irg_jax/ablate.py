@@ -1,15 +1,17 @@
 """Runs the ablation and writes its table: ``python -m irg_jax.ablate --workdir DIR --out docs/ablation.md``.
 
-Every variant of ``configs/shapes_ablation.py`` with every seed, each a run of ``irg_jax.train`` in DIR/VARIANT/SEED;
-the same command again goes on where it stopped.
+Every variant of ``--variants`` with every seed, each a run of ``irg_jax.train`` in DIR/VARIANT/SEED; the same command
+again goes on where it stopped.
 """
 
 import datetime
 import json
 import logging
 import platform
+import runpy
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
@@ -19,25 +21,26 @@ from irg_jax import train
 
 _SEEDS = flags.DEFINE_integer("seeds", 3, "runs of each variant", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "docs/ablation.md", "where the table goes")
-_CONFIG = "configs/shapes_ablation.py"
+_VARIANTS = flags.DEFINE_string(
+    "variants", "configs/shapes_ablation.py", "a config file with VARIANTS by name, and get_config('VARIANT,SEED')"
+)
 
 
 def main() -> None:
     """Runs what has not run and writes the table."""
     configs.log_plainly()
     workdir = Path(flags.FLAGS.workdir).absolute()
-    from configs.shapes_ablation import VARIANTS
-
-    scores: dict[str, list[dict]] = {name: [] for name in VARIANTS}
+    variants: dict[str, Callable] = runpy.run_path(_VARIANTS.value)["VARIANTS"]
+    scores: dict[str, list[dict]] = {name: [] for name in variants}
     for seed in range(_SEEDS.value):
-        for name in VARIANTS:
+        for name in variants:
             folder = workdir / name / str(seed)
             if not (folder / "scores.json").exists():
                 logging.info("== %s, seed %d", name, seed)
-                train.run(configs.load(f"{_CONFIG}:{name},{seed}"), folder)
+                train.run(configs.load(f"{_VARIANTS.value}:{name},{seed}"), folder)
             scores[name].append(json.loads((folder / "scores.json").read_text("utf-8")))
         # After every seed, so that a table is there early and only gets better.
-        rows = [_row(name, variant.__doc__ or "", scores[name]) for name, variant in VARIANTS.items()]
+        rows = [_row(name, variant.__doc__ or "", scores[name]) for name, variant in variants.items()]
         run = json.loads((folder / "run.json").read_text("utf-8"))
         config = json.loads((folder / "config.json").read_text("utf-8"))["stages"]["stage1"]
         Path(_OUT.value).write_text(_page(rows, seed + 1, run["commit"], config), encoding="utf-8")
