@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     # --- data
     c.data.format = "irgl"
     c.data.dir = "data/IRGL-300K"
-    c.data.tokenizer = "checkpoints/bagel/bagel"  # BAGEL: Qwen2's
+    c.data.tokenizer = "checkpoints/bagel/tokenizer"  # BAGEL: Qwen2's
     for key in ("world", "initial_target", "thinking1"):
         del c.data[key]  # the published conversations decide these
     c.data.dropout.update(text=0.0, vit=0.0, vae=0.3)  # released

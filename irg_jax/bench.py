@@ -4,6 +4,7 @@
 ``sampling.max_thinking``, and prints the seconds of each part once everything is compiled.
 """
 
+import dataclasses
 import functools
 import json
 import logging
@@ -49,30 +50,29 @@ def main(config: Any, what: str) -> None:
 
 
 def generate(config: Any) -> dict[str, Any]:
-    """Seconds of each part of two turns; a thought's are what writing it costs beyond reading one of its length."""
-    model = ModelConfig.from_mapping(config.model)
-    sampling = Sampling.from_mapping(config.sampling)
-    sampler = _random_sampler(config, model, sampling)
-    prompt = _text(sampling.max_prompt)
-    thoughts = [[_text(size)] for size in sampling.max_thinking]
+    """Seconds of each part of two turns. A thought's are what writing it costs beyond reading one of its length."""
+    model, sampling = ModelConfig.from_mapping(config.model), Sampling.from_mapping(config.sampling)
+    prompt, thoughts = _text(sampling.max_prompt), [[_text(size)] for size in sampling.max_thinking]
 
-    def seconds(**kwargs: Any) -> tuple[float, float]:
+    def seconds(sampler: Sampler, **kwargs: Any) -> tuple[float, float]:
         """Of the first call, which compiles, and the median of the others."""
         times = [_seconds(lambda: sampler([prompt], **kwargs)) for _ in range(1 + _REPEATS.value)]
         return times[0], statistics.median(times[1:])
 
-    first, both = seconds()
-    _, turn1 = seconds(turns=1)
-    _, read1 = seconds(turns=1, thoughts=thoughts[:1])
-    _, read_both = seconds(thoughts=thoughts)
-    thinking1 = turn1 - read1
+    sampler = _random_sampler(config, model, sampling)
+    first, both = seconds(sampler)
+    _, turn1 = seconds(sampler, turns=1)
+    # One Euler step each: what is left is thinking, which the painting would drown.
+    brief = _random_sampler(config, model, dataclasses.replace(sampling, time_points=2))
+    thinking1 = seconds(brief, turns=1)[1] - seconds(brief, turns=1, thoughts=thoughts[:1])[1]
+    thinking2 = seconds(brief)[1] - seconds(brief, thoughts=thoughts)[1] - thinking1
     return {
         "weights": count_weights(sampler.weights.params),
         "first call, compiling": first,
         "thinking 1": thinking1,
-        "image 1": read1,
-        "thinking 2": both - read_both - thinking1,
-        "looking and image 2": read_both - read1,
+        "image 1": turn1 - thinking1,
+        "thinking 2": thinking2,
+        "looking and image 2": both - turn1 - thinking2,
         "two turns": both,
     }
 

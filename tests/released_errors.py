@@ -66,7 +66,10 @@ def training(dtype: str) -> None:
     learned, noised = BATCH["und"]["weight"] > 0, BATCH["gen"]["noised"]
     report(f"{dtype}: CE per token", largest(token.ce[learned], FORWARD["ce_per_token"]))
     report(f"{dtype}: MSE per token", largest(token.mse[noised], FORWARD["mse_per_token"].mean(-1)))
-    report(f"{dtype}: CE, MSE, relative", *(abs(float(m) / FORWARD[n] - 1) for m, n in zip(means, ("ce", "mse"))))
+    report(
+        f"{dtype}: CE, MSE, relative",
+        *(abs(float(m) / FORWARD[n] - 1) for m, n in zip(means, ("ce", "mse"), strict=True)),
+    )
     ours, theirs = released.by_released_name(grads), released.arrays("train_grads")
     report(
         f"{dtype}: gradients, of each tensor's largest",

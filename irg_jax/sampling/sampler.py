@@ -98,7 +98,7 @@ class Sampler:
         size = tuple(side * transform.stride for side in self._setting.grid(transform))
         if size != settings.image_size:
             raise UserError(
-                f"sampling.image_size: {settings.image_size} is no size that data.vae_image gives; the nearest is {size}"
+                f"sampling.image_size: {settings.image_size} is no size of data.vae_image; the nearest is {size}"
             )
 
     def __call__(
