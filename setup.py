@@ -65,6 +65,6 @@ setup(
             "ruff==0.17.6",
         ],
         "tpu": ["jax[tpu]>=0.10"],
-        "cuda": ["jax[cuda13]>=0.10"],
+        "cuda": ["jax[cuda12]>=0.10"],
     },
 )

@@ -108,20 +108,27 @@ class MetricWriter:
         )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of `step`, which must be later than the step before; new names become new columns."""
+        """Writes the numbers of `step`, which must be later than the step before; new names become new columns.
+
+        Raises:
+          UserError: the disk refuses.
+        """
         if step <= self._last_step:
             raise ValueError(f"{self._path}: step {step} comes after step {self._last_step}; steps must grow")
         if "step" in values:
             raise ValueError(f"{self._path}: 'step' is the row's own column and no metric name")
         row = {name: float(value) for name, value in values.items()}
         new = [name for name in row if name not in self._columns]
-        if new:
-            self._file.close()
-            _, rows = read_metrics(self._path)
-            self._columns = self._columns + new
-            self._rewrite(rows)
-        self._file.write(self._line({"step": step, **row}))
-        self._file.flush()
+        try:
+            if new:
+                self._file.close()
+                _, rows = read_metrics(self._path)
+                self._columns = self._columns + new
+                self._rewrite(rows)
+            self._file.write(self._line({"step": step, **row}))
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free the disk") from error
         self._last_step = step
         for name, value in row.items():
             self._events.add_scalar(name, value, step)

@@ -18,6 +18,7 @@ from irg_jax.models import autoencoder as ae
 from irg_jax.models import flow
 from irg_jax.models.attention import Spans
 from irg_jax.models.transformer import Stream
+from irg_jax.sampling import reasoning
 from irg_jax.sampling.guidance import Guidance, guide
 from irg_jax.sampling.sampler import Origin, Sampler
 from irg_jax.sampling.settings import Sampling
@@ -176,6 +177,30 @@ def test_temperature_draws_thoughts_by_the_seed():
     a, again, b = (warm(PROMPTS, seed=seed, turns=1)[0].turns[0].thinking for seed in (1, 1, 2))
     assert a == again
     assert a != b
+
+
+def test_another_prompt_of_the_same_bucket_compiles_nothing():
+    sampler()(["a red circle"])
+    compiled = [f._cache_size() for f in (reasoning.first_turn, reasoning.second_turn, reasoning.decode)]
+    sampler()(["a blue square"])
+    assert [f._cache_size() for f in (reasoning.first_turn, reasoning.second_turn, reasoning.decode)] == compiled
+
+
+def test_a_given_thought_and_given_noise_take_the_place_of_drawn_ones():
+    (result,) = sampler()([PROMPTS[0]], seed=1)
+    thoughts = [["a red"], ["a bench"]]
+    noise = [np.zeros((1, 16, tiny.CONFIG.token_channels), np.float32)] * 2
+    given, again = (sampler()([PROMPTS[0]], seed=seed, thoughts=thoughts, noise=noise)[0] for seed in (1, 2))
+    assert [turn.thinking for turn in given.turns] == ["a red", "a bench"]
+    assert all((a.image == b.image).all() for a, b in zip(given.turns, again.turns, strict=True))  # nothing is drawn
+    assert (given.turns[0].image != result.turns[0].image).any()
+    with pytest.raises(UserError, match=r"sampling.max_thinking\[0\] 7"):
+        sampler()([PROMPTS[0]], thoughts=[["a red bench " * 4]])
+
+
+def test_pictures_have_a_size_that_the_autoencoder_takes():
+    with pytest.raises(UserError, match="sampling.image_size.*nearest is"):
+        sampler(dataclasses.replace(SETTINGS, image_size=(64, 64)))
 
 
 def test_bad_requests_are_one_line():

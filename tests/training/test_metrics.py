@@ -1,5 +1,6 @@
 """The metrics of a run: exact, resumable, readable."""
 
+import errno
 import math
 
 import pytest
@@ -134,3 +135,16 @@ def test_peak_flops(kind, peak):
 def test_mfu():
     assert metrics.mfu(275e12, 0.5, "TPU v4", 8) == pytest.approx(0.25)
     assert metrics.mfu(1e12, 1.0, "cpu", 1) is None
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    writer = metrics.MetricWriter(tmp_path, resume_step=None)
+    writer.write(1, {"loss": 1.0})
+
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "_file", Full())
+    with pytest.raises(UserError, match=r"metrics.csv: cannot be written \(No space left on device\); free the disk"):
+        writer.write(2, {"loss": 1.0})
