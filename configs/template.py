@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
     c.data.rows_per_pack = (
         4  # rows that hold the mandatory modes together; 1 is as published, for rows of 40,000 tokens
     )
-    c.data.budgets = _section(und=240, gen=128, vit=48, images=2)  # of one row: tokens, tokens, patches, images
+    c.data.budgets = _section(und=320, gen=192, vit=64, images=3)  # of one row: tokens, tokens, patches, images
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
@@ -86,7 +86,7 @@ def get_config() -> ConfigDict:
         freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
     )
     c.init = _section(ema="")  # a run, or a folder of irg_jax.convert, whose EMA weights this one starts from
-    c.mesh = _section(data=1, fsdp=-1, tensor=1)  # devices along each axis; −1 is what is left
+    c.mesh = _section(data=1, fsdp=-1, context=1, tensor=1)  # devices along each axis; −1 is what is left
     c.checkpoint = _section(every=500, keep=2)  # steps, checkpoints
     c.log = _section(every=10)  # steps
 

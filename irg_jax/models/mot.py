@@ -12,6 +12,7 @@ from irg_jax.models import embeddings
 from irg_jax.models.attention import Cached, Spans, attention
 from irg_jax.models.config import DecoderConfig
 from irg_jax.models.param import Linear, RMSNorm
+from irg_jax.models.placement import gather_tokens, splits_tokens
 
 _kernel = nnx.initializers.lecun_normal()
 
@@ -91,8 +92,14 @@ class MoTBlock(nnx.Module):
         Returns:
           both streams, and the keys and values of ``und`` then ``gen``, for a cache.
         """
-        pairs = zip(self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles), strict=True)
-        q, k, v = (jnp.concatenate(pair, axis=1) for pair in pairs)
-        attended = attention(q, k, v, spans, cached)
+        (q_und, *kv_und), (q_gen, *kv_gen) = self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles)
+        k, v = (jnp.concatenate([gather_tokens(x) for x in pair], axis=1) for pair in zip(kv_und, kv_gen, strict=True))
         split = und.shape[1]
-        return self.und.finish(und, attended[:, :split]), self.gen.finish(gen, attended[:, split:]), (k, v)
+        if splits_tokens():
+            # Every device has all keys and a part of either stream's queries; joined, they would lie elsewhere.
+            seen_by = (spans._replace(query=spans.query[:, :split]), spans._replace(query=spans.query[:, split:]))
+            attended = [attention(q, k, v, s, cached) for q, s in zip((q_und, q_gen), seen_by, strict=True)]
+        else:
+            joined = attention(jnp.concatenate([q_und, q_gen], axis=1), k, v, spans, cached)
+            attended = [joined[:, :split], joined[:, split:]]
+        return self.und.finish(und, attended[0]), self.gen.finish(gen, attended[1]), (k, v)

@@ -11,6 +11,7 @@ from irg_jax.models.attention import Cached, Spans
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.mot import MoTBlock
 from irg_jax.models.param import Linear, RMSNorm, param, stack_layers
+from irg_jax.models.placement import gather_tokens, split_tokens
 from irg_jax.models.vit import Connector, ViT
 
 # What the backward pass keeps of each layer: everything, nothing, or the results of matmuls against weights.
@@ -163,12 +164,8 @@ class UnifiedTransformer(nnx.Module):
           values of ``und`` then ``gen``, [layers, B, U + G, kv_heads, head_dim] each.
         """
         decoder = self.config.decoder
-        spans = Spans(
-            *(
-                jnp.concatenate(pair, axis=1)
-                for pair in ((und.position, gen.position), (und.start, gen.start), (und.end, gen.end))
-            )
-        )
+        columns = ((und.position, gen.position), (und.start, gen.start), (und.end, gen.end))
+        spans = Spans(*(jnp.concatenate([gather_tokens(x) for x in pair], axis=1) for pair in columns))
         angles = [embeddings.rope_angles(s.rope, decoder.head_dim, decoder.rope_theta) for s in (und, gen)]
 
         def layer(carry: tuple, scanned: tuple) -> tuple:
@@ -177,7 +174,7 @@ class UnifiedTransformer(nnx.Module):
             if past is not None:
                 cached = Cached(earlier[0], earlier[1], past.start, past.end, views or ((0, past.start.shape[1]),))
             und_x, gen_x, fresh = block(*carry, *angles, spans, cached)
-            return (und_x, gen_x), (fresh if past is not None else None)
+            return (split_tokens(und_x), split_tokens(gen_x)), (fresh if past is not None else None)
 
         layer = jax.checkpoint(layer, policy=REMAT[self.config.remat])
         earlier = (past.k, past.v) if past is not None else None

@@ -12,8 +12,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from irg_jax.errors import UserError
+from irg_jax.models.placement import ROWS, TOKENS
 
-BATCH_AXES = ("data", "fsdp")
+AXES = ("data", "fsdp", "context", "tensor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,23 +33,26 @@ class Rules:
 
 
 def make_mesh(axes: Mapping[str, int], devices: list | None = None) -> Mesh:
-    """A mesh with axes data, fsdp and tensor.
+    """A mesh with the axes of ``AXES``.
 
     Args:
-      axes: devices along each axis; at most one of them may be −1, "whatever is left".
+      axes: devices along each axis, 1 where one is not named; at most one may be −1, "whatever is left".
       devices: those to use, all by default.
 
     Raises:
-      UserError: axes that do not multiply to the number of devices.
+      UserError: an unknown axis, or axes that do not multiply to the number of devices.
     """
     devices = devices if devices is not None else jax.devices()
-    sizes = dict(axes)
+    unknown = set(axes) - set(AXES)
+    if unknown:
+        raise UserError(f"mesh.{min(unknown)}: no such axis; a mesh has {', '.join(AXES)}")
+    sizes = {name: axes.get(name, 1) for name in AXES}
     free = [name for name, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) == 1 and fixed > 0 and len(devices) % fixed == 0:
         sizes[free[0]] = len(devices) // fixed
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
-        shape = " x ".join(f"{name} {size}" for name, size in axes.items())
+        shape = " x ".join(f"{name} {size}" for name, size in sizes.items())
         raise UserError(f"mesh: {shape} does not make {len(devices)} devices; set one axis to -1 to take what is left")
     types = (jax.sharding.AxisType.Auto,) * len(sizes)
     return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=types, devices=devices)
@@ -81,11 +85,21 @@ def state_shardings(abstract: Any, mesh: Mesh, rules: Rules) -> Any:
     return jax.tree_util.tree_map_with_path(one, abstract, is_leaf=lambda x: isinstance(x, nnx.Variable))
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch over the data and fsdp axes."""
-    return NamedSharding(mesh, P(BATCH_AXES))
+def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
+    """For each part of a batch: rows over data and fsdp, the tokens of both streams over context."""
+    rows, tokens = NamedSharding(mesh, P(ROWS)), NamedSharding(mesh, P(ROWS, TOKENS))
+    return {"und": tokens, "gen": tokens, "vit": rows, "images": rows, "sizes": rows}
 
 
-def to_devices(batch: Any, sharding: NamedSharding) -> Any:
+def everywhere(tree: Any, mesh: Mesh) -> Any:
+    """Arrays that every process has, whole on every device."""
+    return jax.device_put(jax.tree.map(np.asarray, tree), NamedSharding(mesh, P()))
+
+
+def to_devices(batch: dict, shardings: Mapping[str, NamedSharding]) -> dict:
     """This process's rows to its devices, as parts of global arrays."""
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), batch)
+
+    def place(part: Any, sharding: NamedSharding) -> Any:
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), part)
+
+    return {name: place(part, shardings[name]) for name, part in batch.items()}

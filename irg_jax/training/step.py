@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from irg_jax.models.config import ModelConfig
 from irg_jax.training import losses
 from irg_jax.training.losses import FlowDraws
 from irg_jax.training.optimizer import mask_frozen
+from irg_jax.training.sharding import batch_shardings
 from irg_jax.training.state import Frozen, Shaped, TrainState
 
 Step = Callable[[TrainState, Frozen, dict], tuple[TrainState, dict]]
@@ -32,7 +33,7 @@ def make_step(
     accumulate: int,
     modes: int,
     seed: int,
-    batch_sharding: NamedSharding,
+    mesh: Mesh,
 ) -> Step:
     """Compiles the training step.
 
@@ -52,7 +53,7 @@ def make_step(
       accumulate: microbatches a step; they divide the rows of a batch.
       modes: number of learning modes, for the losses by mode.
       seed: of times and noise.
-      batch_sharding: of every array of a batch.
+      mesh: on which the state lies.
 
     Returns:
       (state, frozen, batch) to (next state, metrics); the given state is used up. Metrics are float32 scalars, but for
@@ -116,7 +117,19 @@ def make_step(
         }
         return TrainState(state.step + 1, params, ema, opt), metrics
 
-    return jax.jit(step, donate_argnums=0, in_shardings=(shaped.shardings, None, batch_sharding))
+    whole = NamedSharding(mesh, PartitionSpec())
+    compiled = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(shaped.shardings, None, batch_shardings(mesh)),
+        out_shardings=(shaped.shardings, whole),
+    )
+
+    def in_mesh(state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
+        with jax.set_mesh(mesh):
+            return compiled(state, frozen, batch)
+
+    return in_mesh
 
 
 def visible_pairs(stream: dict) -> jax.Array:

@@ -16,15 +16,15 @@ from tests import tiny
 @pytest.mark.parametrize(
     ("axes", "shape"),
     [
-        (dict(data=1, fsdp=-1, tensor=1), (1, 8, 1)),
-        (dict(data=-1, fsdp=2, tensor=2), (2, 2, 2)),
-        (dict(data=2, fsdp=2, tensor=2), (2, 2, 2)),
+        (dict(data=1, fsdp=-1, tensor=1), (1, 8, 1, 1)),
+        (dict(data=-1, fsdp=2, tensor=2), (2, 2, 1, 2)),
+        (dict(data=2, fsdp=2, context=2), (2, 2, 2, 1)),
     ],
 )
 def test_one_axis_takes_what_is_left(axes, shape):
     mesh = sharding.make_mesh(axes)
     assert tuple(mesh.shape.values()) == shape
-    assert mesh.axis_names == ("data", "fsdp", "tensor")
+    assert mesh.axis_names == ("data", "fsdp", "context", "tensor")
 
 
 def test_one_device_is_a_mesh_too():
@@ -42,7 +42,7 @@ def test_one_device_is_a_mesh_too():
     ],
 )
 def test_axes_that_do_not_make_the_devices_are_refused(axes):
-    shape = f"data {axes['data']} x fsdp {axes['fsdp']} x tensor 1"
+    shape = f"data {axes['data']} x fsdp {axes['fsdp']} x context 1 x tensor 1"
     with pytest.raises(UserError, match=f"mesh: {shape} does not make 8 devices; set one axis to -1"):
         sharding.make_mesh(axes)
 
@@ -71,5 +71,18 @@ def test_a_weight_that_does_not_divide_is_named():
 
 def test_rows_are_split_over_data_and_fsdp():
     mesh = sharding.make_mesh(dict(data=2, fsdp=4, tensor=1))
-    rows = sharding.to_devices({"x": np.arange(16).reshape(16, 1)}, sharding.batch_sharding(mesh))["x"]
+    batch = {"images": np.arange(16).reshape(16, 1)}
+    rows = sharding.to_devices(batch, sharding.batch_shardings(mesh))["images"]
     assert [int(shard.data[0, 0]) for shard in rows.addressable_shards] == list(range(0, 16, 2))
+
+
+def test_tokens_of_a_row_are_split_over_context():
+    mesh = sharding.make_mesh(dict(fsdp=2, context=4))
+    batch = {"und": {"ids": np.arange(16).reshape(2, 8)}}
+    ids = sharding.to_devices(batch, sharding.batch_shardings(mesh))["und"]["ids"]
+    assert [shard.data.tolist() for shard in ids.addressable_shards][:2] == [[[0, 1]], [[2, 3]]]
+
+
+def test_an_unknown_axis_is_named():
+    with pytest.raises(UserError, match="mesh.expert: no such axis; a mesh has data, fsdp, context, tensor"):
+        sharding.make_mesh(dict(expert=8))

@@ -1,6 +1,7 @@
 """The training step: one loss over the global batch, however it is cut up."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -21,23 +22,23 @@ FROZEN = Frozen(tiny.AUTOENCODER, nnx.State({}))
 
 def uneven_batch():
     """Rows of one to three samples, some without a picture: nothing that is counted is the same in any two parts."""
-    budgets = tiny.Budgets(und=150, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
+    budgets = tiny.Budgets(und=152, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
     samples = [[tiny.conversation(7 * i + j, parts=2) for j in range(1 + i % 3)] for i in range(ROWS)]
     return tiny.batch(*(tiny.row(some, budgets) for some in samples))
 
 
 @functools.cache
-def compiled(devices, accumulate, freeze):
+def compiled(axes, accumulate, freeze):
     """The step; what makes its first state, from ``tiny.weights()``; and the batch on the devices."""
     settings = tiny.optim(ema=EMA, accumulate=accumulate, freeze=freeze)
-    mesh = sharding.make_mesh(dict(data=1, fsdp=-1, tensor=1), jax.devices()[:devices])
+    mesh = sharding.make_mesh(dict(axes), jax.devices()[: math.prod(dict(axes).values())])
     schedule = optimizers.learning_rate(settings, 10)
     adamw = optimizers.make_optimizer(settings, schedule)
     shaped = shape_state(tiny.CONFIG, adamw, mesh, sharding.Rules())
     weights = tiny.weights()
-    rows = sharding.batch_sharding(mesh)
+    rows = sharding.batch_shardings(mesh)
     step_fn = make_step(
-        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, batch_sharding=rows,
+        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, mesh=mesh,
         freeze=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
         ce_weight=1.0, mse_weight=1.0, accumulate=accumulate, modes=MODES, seed=0,
     )  # fmt: skip
@@ -50,9 +51,9 @@ def compiled(devices, accumulate, freeze):
 
 
 @functools.cache
-def one_step(devices=1, accumulate=1, freeze=(), step=0):
+def one_step(axes=(), accumulate=1, freeze=(), step=0):
     """The state after one step, and the step's metrics."""
-    step_fn, first_state, batch = compiled(devices, accumulate, freeze)
+    step_fn, first_state, batch = compiled(axes, accumulate, freeze)
     return jax.device_get(step_fn(first_state(step), FROZEN, batch))
 
 
@@ -60,18 +61,31 @@ def assert_close(a, b, atol):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=atol), a, b)
 
 
-@pytest.mark.parametrize("cut", [dict(accumulate=2), dict(accumulate=4), dict(devices=8)])
+MESHES = (
+    dict(fsdp=8),
+    dict(data=2, tensor=4),
+    dict(fsdp=2, context=4),
+    dict(data=2, fsdp=2, tensor=2),
+)
+
+
+@pytest.mark.parametrize(
+    "cut", [dict(accumulate=2), dict(accumulate=4), *(dict(axes=tuple(mesh.items())) for mesh in MESHES)], ids=str
+)
 def test_microbatches_and_devices_change_neither_loss_nor_update(cut):
     whole_state, whole = one_step()
     state, metrics = one_step(**cut)
     assert set(metrics) == set(whole)
     for name, value in whole.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-6)
     # Adam's moments are the gradients; the weights would show only their signs.
-    assert_close(state.opt[1].mu, whole_state.opt[1].mu, atol=1e-6)
+    pairs = zip(jax.tree.leaves(state.opt[1].mu), jax.tree.leaves(whole_state.opt[1].mu), strict=True)
+    for ours, wanted in pairs:
+        assert np.abs(ours - wanted).max() <= 1e-4 * np.abs(wanted).max() + 1e-7
     moved = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, tiny.weights()))
     apart = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, state.params))
-    assert apart < 1e-3 * moved
+    assert apart < 3e-3 * moved
 
 
 def test_metrics_count_what_is_in_the_batch():
