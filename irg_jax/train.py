@@ -23,7 +23,7 @@ from irg_jax.models.config import ModelConfig
 from irg_jax.models.lora import LoRAConfig
 from irg_jax.sampling import held_out
 from irg_jax.sampling.settings import Sampling
-from irg_jax.training import optimizer, sharding
+from irg_jax.training import distributed, optimizer, sharding
 from irg_jax.training.checkpoint import Checkpointer, read_ema
 from irg_jax.training.flops import train_step_flops
 from irg_jax.training.interrupt import Interrupt
@@ -38,6 +38,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints,
 def main(config: Any) -> None:
     """Runs ``config`` in the folder that the command names."""
     configs.log_plainly()
+    distributed.start()
     run(config, Path(_WORKDIR.value).absolute())
 
 
@@ -51,19 +52,22 @@ def run(config: Any, workdir: Path) -> None:
     resolved = configs.resolve(config, workdir)
     for stage in resolved.stages.values() if "stages" in resolved else [resolved]:
         check(stage)
-    claim(workdir, config)
+    distributed.once(lambda: claim(workdir, config), "the run's folder")
     log = RunLog(workdir)
     if "stages" not in resolved:
         with log.phase("data"):
-            setup.prepare(resolved.data)
+            distributed.once(lambda: setup.prepare(resolved.data), "data")
         with log.phase("train"):
             train(resolved, workdir, "train")
         return
     for name, stage in sorted(resolved.stages.items()):
         with log.phase("data"):
-            setup.prepare(stage.data)
+            distributed.once(lambda data=stage.data: setup.prepare(data), "data")  # type: ignore[misc]
         with log.phase(name):
             train(stage, workdir / name, name)
+    if jax.process_count() > 1:
+        logging.info("%s: trained; generate and report from one process", workdir)
+        return
     with log.phase("generate"):
         held_out.generate(workdir / name, resolved.evaluate, workdir / "samples")
     with log.phase("report"):
@@ -126,9 +130,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
         threads=config.data.threads,
     )
 
-    # A run's folder stands alone.
-    shutil.copytree(config.data.tokenizer, workdir / "tokenizer", dirs_exist_ok=True)
-    companions.copy(config.init.ema, workdir)
+    distributed.once(lambda: _copy_companions(config, workdir), "companions")
 
     # --- state: resume > EMA of an earlier run or of a converted checkpoint > scratch
     with Checkpointer(workdir / "checkpoints", keep=config.checkpoint.keep) as checkpoints:
@@ -143,10 +145,11 @@ def train(config: Any, workdir: Path, label: str) -> None:
             state = shaped.init(config.seed)
 
         base = read_ema(Path(config.init.ema), shaped.base) if lora is not None else shaped.base
-        frozen = Frozen(companions.open_autoencoder(model.autoencoder, workdir), base)
+        autoencoder = sharding.everywhere(companions.open_autoencoder(model.autoencoder, workdir), mesh)
+        frozen = Frozen(autoencoder, base)
 
         # --- step
-        batch_sharding = sharding.batch_sharding(mesh)
+        batch_shardings = sharding.batch_shardings(mesh)
         step_fn = make_step(
             shaped,
             model,
@@ -160,13 +163,13 @@ def train(config: Any, workdir: Path, label: str) -> None:
             accumulate=config.optim.accumulate,
             modes=len(rows.modes),
             seed=config.seed,
-            batch_sharding=batch_sharding,
+            mesh=mesh,
         )
 
         # --- loop
         first = latest or 0
         progress = Progress(config.steps, label=label, start_step=first)
-        writer = MetricWriter(workdir, resume_step=latest)
+        writer = MetricWriter(workdir, resume_step=latest) if distributed.is_first() else None
         meta = {"config": configs.to_json(config), "oversize": {k: len(v) for k, v in rows.oversize.items()}}
 
         def save(step: int) -> None:
@@ -175,7 +178,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
         with Interrupt() as interrupt:
             for step in range(first + 1, config.steps + 1):
                 start = time.monotonic()
-                batch = sharding.to_devices(next(batches), batch_sharding)
+                batch = sharding.to_devices(next(batches), batch_shardings)
                 loaded = time.monotonic()
                 state, measured = step_fn(state, frozen, batch)
                 values = jax.device_get(measured)
@@ -184,15 +187,24 @@ def train(config: Any, workdir: Path, label: str) -> None:
                     raise UserError(_non_finite(step, values, rows, batch_size))
                 if step % config.log.every == 0 or step == config.steps:
                     report_row = _metrics(values, rows.modes, loaded - start, done - loaded, config, model, mesh)
-                    writer.write(step, report_row)
+                    if writer is not None:
+                        writer.write(step, report_row)
                     logging.info(progress.line(step, report_row))
+                stop = distributed.anyone(interrupt.asked)
                 # The iterator moves on only after the save that belongs to it: that is what makes resume exact.
-                if step % config.checkpoint.every == 0 or step == config.steps or interrupt.asked:
+                if step % config.checkpoint.every == 0 or step == config.steps or stop:
                     save(step)
-                if interrupt.asked:
+                if stop:
                     checkpoints.wait()
                     raise KeyboardInterrupt
-        writer.close()
+        if writer is not None:
+            writer.close()
+
+
+def _copy_companions(config: Any, workdir: Path) -> None:
+    """A run's folder stands alone."""
+    shutil.copytree(config.data.tokenizer, workdir / "tokenizer", dirs_exist_ok=True)
+    companions.copy(config.init.ema, workdir)
 
 
 def _resume(checkpoints: Checkpointer, step: int, shaped: Shaped, batches: Any) -> TrainState:

@@ -6,6 +6,7 @@ whole, whatever killed the run.
 """
 
 import contextlib
+import json
 import logging
 import os
 import pathlib
@@ -21,6 +22,7 @@ import orbax.checkpoint as ocp
 from irg_jax.errors import UserError
 
 TREES = ("params", "ema", "opt")
+_DIGITS = 8  # of a step's folder
 
 
 class Checkpointer:
@@ -44,7 +46,7 @@ class Checkpointer:
         _make_quiet()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
-            step_format_fixed_length=8,
+            step_format_fixed_length=_DIGITS,
             cleanup_tmp_directories=not read_only,
             create=not read_only,
             read_only=read_only,
@@ -148,10 +150,13 @@ class Checkpointer:
         step = self._existing(step)
         self._check_same_arrays(step, abstract)
         items: dict[str, Any] = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
-        if iterator is not None:
-            items["data"] = grain.checkpoint.CheckpointRestore(iterator)
         with self._damage_errors(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+            if iterator is not None:
+                # All processes stand at the same batch, each of its own share: one state is everybody's, also of those
+                # who were more or fewer then. Grain's own handler wants the file of this process.
+                first = min((self.directory / f"{step:0{_DIGITS}d}" / "data").glob("process_*.json"))
+                iterator.set_state(json.loads(first.read_text("utf-8")))
         return {name: restored[name] for name in abstract}
 
     def restore_meta(self, step: int | None = None) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from irg_jax import config as configs
 from irg_jax.errors import UserError
 
@@ -76,6 +78,8 @@ class RunLog:
             self._write()
 
     def _write(self) -> None:
+        if jax.process_index() > 0:
+            return
         temporary = self._path.with_suffix(".tmp")
         try:
             temporary.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
