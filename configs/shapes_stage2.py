@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     c.init.ema = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
-    c.data.budgets.update(und=192, gen=192, images=3)  # more pictures, fewer words than in stage 1
+    c.data.budgets.update(und=192, vit=48)  # fewer words than in stage 1
     c.optim.lr = 2e-3
     c.optim.final_lr = 1e-4
     c.optim.warmup_steps = 0
