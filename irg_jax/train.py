@@ -94,6 +94,12 @@ def check(config: Any) -> None:
         "data.batch_size",
         f"{rows} rows do not divide over {shards} devices and {accumulate} microbatches",
     )
+    for name in ("und", "gen"):
+        configs.require(
+            config.data.budgets[name] % mesh.shape["context"] == 0,
+            f"data.budgets.{name}",
+            f"{config.data.budgets[name]} tokens do not divide over mesh.context {mesh.shape['context']}",
+        )
     setup.check(config.data)
 
 

@@ -144,6 +144,7 @@ def test_a_data_set_that_is_not_there_is_named(tmp_path):
         (["--config.data.mixture=(('initial_full_learning', 0.0, True),)"], "must be"),
         (["--config.model.decoder.kv_heads=3"], "model.decoder.kv_heads must divide"),
         (["--config.mesh.data=2"], "does not make 1 devices"),
+        (["--config.data.format=parquet"], "data.format: 'parquet' is none of shapes, irgl"),
         (["--config.optim.schedule=linear"], "constant, cosine"),
         (["--config.data.budgets.gen=32"], "has no sample that fits"),
     ],
