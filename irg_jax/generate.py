@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from irg_jax import config as configs
@@ -30,6 +31,14 @@ _OUT = flags.DEFINE_string("out", None, "folder for pictures and thoughts", requ
 _TURNS = flags.DEFINE_integer("turns", 2, "1 paints once, 2 reflects and paints again")
 _SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same pictures")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "prompts sampled together", lower_bound=1)
+_SAMPLING = flags.DEFINE_multi_string("sampling", [], "KEY=VALUE of the sampling section, such as temperature=0.0")
+_THINKING = [
+    flags.DEFINE_string(f"thinking{turn}", None, f"a text file to use as thinking {turn}; --prompt only")
+    for turn in (1, 2)
+]
+_NOISE = flags.DEFINE_string(
+    "noise", None, "an .npz with turn1 and turn2 [tokens, channels] to start from; --prompt only"
+)
 _PRESET = flags.DEFINE_enum("preset", None, list(settings.PRESETS), "published times and guidance, not the run's own")
 
 
@@ -42,7 +51,7 @@ def main() -> None:
     if (_IMAGE.value is not None) != (task in ("edit", "answer")):
         raise UserError(f"--task {task}: {'needs' if _IMAGE.value is None else 'takes no'} --image FILE")
     prompts = [_PROMPT.value] if _PROMPT.value is not None else _read(Path(_PROMPTS.value or ""))
-    sampler = load.sampler(_CHECKPOINT.value, _PRESET.value or "")
+    sampler = load.sampler(_CHECKPOINT.value, _PRESET.value or "", **settings.parse(_SAMPLING.value))
     sampler.check(prompts, _TURNS.value)
     if task == "reason":
         _reason(sampler, prompts)
@@ -53,8 +62,12 @@ def main() -> None:
 
 
 def _reason(sampler: Sampler, prompts: Sequence[str]) -> None:
+    given = _given()
+    if any(given.values()) and _PROMPT.value is None:
+        raise UserError("--thinking1, --thinking2 and --noise belong to one --prompt")
     for numbers, size in _batches(prompts):
-        results = sampler([prompts[i] for i in numbers], seed=_SEED.value, indices=numbers, turns=_TURNS.value)
+        wanted = [prompts[i] for i in numbers]
+        results = sampler(wanted, seed=_SEED.value, indices=numbers, turns=_TURNS.value, **given)
         for result in results[:size]:
             output.write(_folder(result.index), result, sampler.origin)
             logging.info("%s: %s", _folder(result.index), result.prompt)
@@ -80,6 +93,19 @@ def _with_picture(sampler: Sampler, task: str, prompts: Sequence[str]) -> None:
             answer = sampler.answer(picture, prompt, seed=_SEED.value)
             _write(i, "answer.txt", answer.encode("utf-8"), prompt)
             logging.info("%s", answer)
+
+
+def _given() -> dict[str, list]:
+    """Thoughts and noise that are given instead of drawn."""
+    paths = [Path(flag.value) for flag in _THINKING if flag.value is not None]
+    if _THINKING[0].value is None and paths:
+        raise UserError("--thinking2: needs --thinking1 too; a thought stands for those of all turns before it")
+    try:
+        thoughts = [[path.read_text("utf-8")] for path in paths]
+        noise = [] if _NOISE.value is None else [np.load(_NOISE.value)[f"turn{turn}"][None] for turn in (1, 2)]
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"--thinking1, --thinking2, --noise: cannot be read ({error})") from error
+    return {"thoughts": thoughts, "noise": noise}
 
 
 def _batches(prompts: Sequence[str]) -> list[tuple[list[int], int]]:

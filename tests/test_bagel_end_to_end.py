@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 import safetensors.numpy
 
@@ -96,6 +97,24 @@ def test_a_stage_samples_by_a_preset(world, tmp_path):
     # The run's own pictures are of 1024 x 1024 pixels, more than the tiny position table holds.
     done = commands.run("generate", *flags)
     assert done.returncode == 2 and "sampling.image_size" in done.stderr
+
+
+def test_generate_reproduces_the_released_trajectory(world, tmp_path):
+    script, wanted = json.loads((TINY.parent / "two_turn.json").read_text()), np.load(TINY.parent / "two_turn.npz")
+    for turn in (1, 2):
+        (tmp_path / f"thinking{turn}.txt").write_text(script[f"think{turn}"])
+    np.savez(tmp_path / "noise.npz", turn1=wanted["init_noise1"], turn2=wanted["init_noise2"])
+    settings = {
+        "system_prompt": script["system_prompt"], "image_size": (64, 64), "max_thinking": (64, 64), "time_points": 6,
+    }  # fmt: skip
+    flags = [f"--thinking{turn}={tmp_path / f'thinking{turn}.txt'}" for turn in (1, 2)]
+    flags += [f"--sampling={key}={value}" for key, value in settings.items()]
+    flags += ["--preset=released", f"--noise={tmp_path / 'noise.npz'}", f"--prompt={script['prompt']}"]
+    succeed("generate", f"--checkpoint={world / 'converted'}", f"--out={tmp_path / 'out'}", *flags)
+    for turn in (1, 2):
+        picture = np.asarray(PIL.Image.open(tmp_path / "out" / f"turn{turn}.png")).astype(int)
+        assert np.abs(picture - wanted[f"image_turn{turn}"]).max() <= 1
+        assert (tmp_path / "out" / f"thinking{turn}.txt").read_text() == script[f"think{turn}"]
 
 
 def test_lora_trains_beside_the_converted_weights_and_exports_merged_and_apart(world, tmp_path):

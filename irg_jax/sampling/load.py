@@ -43,7 +43,8 @@ def sampler(run: str | Path, preset: str = "", **changes: object) -> Sampler:
     Args:
       run: the folder of a run, of one of its stages, or of ``irg_jax.convert``.
       preset: one of ``settings.PRESETS``, in place of the run's own times and guidance.
-      changes: values that replace those of the run's ``sampling`` section, such as ``temperature=0.3``.
+      changes: values that replace those of the run's ``sampling`` section, such as ``temperature=0.3`` or
+        ``turn1={"text_scale": 2.0}``.
 
     Raises:
       UserError: no checkpoint, a damaged one, or a tokenizer that is not the run's.
@@ -60,7 +61,9 @@ def sampler(run: str | Path, preset: str = "", **changes: object) -> Sampler:
         weights(folder, config),
         autoencoder=companions.open_autoencoder(model.autoencoder, folder),
         vocabulary=setup.vocabulary(config.data, model),
-        settings=Sampling.from_mapping({**config.sampling, **settings.preset(preset), **changes}),
+        settings=Sampling.from_mapping(
+            settings.merged(settings.merged(config.sampling, settings.preset(preset)), changes)
+        ),
         origin=Origin(str(folder), step),
     )
 

@@ -1,7 +1,8 @@
 """How a trajectory is sampled: the ``sampling`` section of a config."""
 
+import ast
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from irg_jax.errors import UserError
@@ -25,6 +26,33 @@ def preset(name: str) -> dict[str, Any]:
     if name and name not in PRESETS:
         raise UserError(f"preset: {name!r} is none of {', '.join(PRESETS)}")
     return dict(PRESETS.get(name, {}))
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with ``changes`` on top, section by section: turn1={"text_scale": 2.0} leaves the rest of turn 1."""
+    inner = {k: merged(values[k], v) if isinstance(v, Mapping) and k in values else v for k, v in changes.items()}
+    return {**values, **inner}
+
+
+def parse(assignments: Sequence[str]) -> dict[str, Any]:
+    """Changes from text, such as ``temperature=0.0`` or ``turn1.text_scale=2.0``.
+
+    Raises:
+      UserError: no assignment, or no Python value behind it.
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text  # a word, such as global
+        if not (key and equals):
+            raise UserError(f"sampling: {assignment!r} is not KEY=VALUE, such as temperature=0.0")
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        changes = merged(changes, value)
+    return changes
 
 
 @dataclasses.dataclass(frozen=True)
