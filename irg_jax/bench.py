@@ -51,7 +51,10 @@ def main(config: Any, what: str) -> None:
 
 def generate(config: Any) -> dict[str, Any]:
     """Seconds of each part of two turns. A thought's are what writing it costs beyond reading one of its length."""
-    model, sampling = ModelConfig.from_mapping(config.model), Sampling.from_mapping(config.sampling)
+    model, sampling = (
+        ModelConfig.from_mapping(config.model).on(jax.default_backend()),
+        Sampling.from_mapping(config.sampling),
+    )
     prompt, thoughts = _text(sampling.max_prompt), [[_text(size)] for size in sampling.max_thinking]
 
     def seconds(sampler: Sampler, **kwargs: Any) -> tuple[float, float]:

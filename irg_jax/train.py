@@ -117,7 +117,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
     """
     # --- mesh and model
     mesh = sharding.make_mesh(config.mesh)
-    model = ModelConfig.from_mapping(config.model)
+    model = ModelConfig.from_mapping(config.model).on(jax.default_backend())
     schedule = optimizer.learning_rate(config.optim, config.steps)
     adamw = optimizer.make_optimizer(config.optim, schedule)
     lora = LoRAConfig.from_mapping(config.lora) if "lora" in config else None

@@ -102,6 +102,8 @@ def config() -> ModelConfig:
             "time_features": 256,
             "dtype": "float32",
             "remat": "none",
+            "attention": "plain",
+            "logits_chunk": 64,
         }
     )
 

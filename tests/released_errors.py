@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.autoencoder import to_unit
 from irg_jax.training import losses
 from irg_jax.training.optimizer import make_optimizer

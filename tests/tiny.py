@@ -36,6 +36,8 @@ CONFIG = ModelConfig.from_mapping(
         "time_features": 8,
         "dtype": "float32",
         "remat": "none",
+        "attention": "plain",
+        "logits_chunk": 64,
     }
 )
 AUTOENCODER = PixelAutoencoder(CONFIG.autoencoder)

@@ -154,6 +154,8 @@ def model_section(
         "time_features": _TIME_FEATURES,
         "dtype": "bfloat16",
         "remat": "full",
+        "attention": "auto",
+        "logits_chunk": 2048,
     }  # fmt: skip
 
 

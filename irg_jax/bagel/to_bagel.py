@@ -1,6 +1,5 @@
 """From a checkpoint, converted or trained, to a folder that the published loader reads."""
 
-import dataclasses
 import itertools
 import json
 import logging
@@ -117,7 +116,7 @@ def _write_companions(checkpoint: Checkpoint, published: Path, target: Path) -> 
     """The files beside the weights: those that came with them, else what their model says."""
     if published.is_dir():
         described = ModelConfig.from_mapping(bagel_config.read(published))
-        if described != dataclasses.replace(checkpoint.model, dtype=described.dtype, remat=described.remat):
+        if described != checkpoint.model.run_as(described):
             raise UserError(f"{published}: describes another model than the checkpoint beside it")
         folder.copy_files(published, target, {LAYOUT, KEPT_TABLES})
         return

@@ -4,8 +4,24 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from irg_jax import sections
 from irg_jax.errors import UserError
+from irg_jax.models.attention import BACKENDS, backend_for
+from irg_jax.models.attention.spans import SAVED
+
+# What the backward pass has of each layer without computing it again: everything, nothing but its input, what
+# attention gave, or the results of matmuls against weights.
+_policies = jax.checkpoint_policies
+REMAT = {
+    "none": _policies.everything_saveable,
+    "full": _policies.nothing_saveable,
+    "attention": _policies.save_only_these_names(SAVED),
+    "dots": _policies.save_from_both_policies(
+        _policies.dots_with_no_batch_dims_saveable, _policies.save_only_these_names(SAVED)
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +135,9 @@ class ModelConfig:
       max_latent_size: side of the latent position table, in patches.
       time_features: numbers in the sin-cos features of a time.
       dtype: compute type, ``float32`` or ``bfloat16``; weights are always float32.
-      remat: what the backward pass keeps, a name in ``transformer.REMAT``.
+      remat: what the backward pass keeps, a name in ``REMAT``.
+      attention: ``auto`` or a name in ``attention.BACKENDS``; see ``on``.
+      logits_chunk: tokens of a row whose logits are in memory at once in training.
     """
 
     decoder: DecoderConfig
@@ -130,6 +148,21 @@ class ModelConfig:
     time_features: int
     dtype: str
     remat: str
+    attention: str
+    logits_chunk: int
+
+    def on(self, platform: str) -> "ModelConfig":
+        """The same model with the attention backend of a platform, such as ``jax.default_backend()``.
+
+        Raises:
+          UserError: the backend that the config asks for does not run there.
+        """
+        return dataclasses.replace(self, attention=backend_for(self.attention, platform))
+
+    def run_as(self, other: "ModelConfig") -> "ModelConfig":
+        """The same weights, run the way ``other`` is."""
+        how = ("dtype", "remat", "attention", "logits_chunk")
+        return dataclasses.replace(self, **{name: getattr(other, name) for name in how})
 
     @property
     def token_channels(self) -> int:
@@ -159,7 +192,9 @@ class ModelConfig:
             (decoder.hidden % 4 == 0, "decoder.hidden", "must be a multiple of 4, for the 2-D position embedding"),
             (vit.hidden % vit.heads == 0, "vit.hidden", "must be a multiple of vit.heads"),
             (config.dtype in ("float32", "bfloat16"), "dtype", "must be float32 or bfloat16"),
-            (config.remat in ("none", "full", "dots"), "remat", "must be none, full or dots"),
+            (config.remat in REMAT, "remat", f"must be one of {', '.join(REMAT)}"),
+            (config.attention in ("auto", *BACKENDS), "attention", f"must be one of auto, {', '.join(BACKENDS)}"),
+            (config.logits_chunk > 0, "logits_chunk", "must be at least 1"),
         )
         for fine, key, message in checks:
             if not fine:

@@ -62,6 +62,9 @@ class LoRALinear(Linear):
         self.lora_b = LoRAParam(zeros, out_sharding=(*stack_axes, None, out_axis), eager_sharding=False)
         self.scale = config.alpha / config.rank
 
+    def weight(self) -> jax.Array:
+        return self.kernel[...] + self.scale * (self.lora_a[...] @ self.lora_b[...])
+
     def __call__(self, x: jax.Array) -> jax.Array:
         update = (x @ self.lora_a[...].astype(x.dtype)) @ self.lora_b[...].astype(x.dtype)
         return super().__call__(x) + self.scale * update

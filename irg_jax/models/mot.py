@@ -4,12 +4,15 @@ Understanding tokens and generation tokens live in arrays of their own, so each 
 tokens and no token pays for the other expert. Only attention is joint, and there the order of tokens is data.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Cached, Spans, attention
+from irg_jax.models.attention import attention
+from irg_jax.models.attention.spans import Cached, Spans
 from irg_jax.models.config import DecoderConfig
 from irg_jax.models.param import Linear, RMSNorm
 from irg_jax.models.placement import gather_tokens, splits_tokens
@@ -65,8 +68,9 @@ class Expert(nnx.Module):
 class MoTBlock(nnx.Module):
     """One layer: both experts around a joint attention. Fresh generation weights are copies of the others."""
 
-    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: DecoderConfig, backend: str, *, rngs: nnx.Rngs):
         key = rngs.params()
+        self.backend = backend
         self.und = Expert(config, rngs=nnx.Rngs(params=key))
         self.gen = Expert(config, rngs=nnx.Rngs(params=key))
 
@@ -94,12 +98,12 @@ class MoTBlock(nnx.Module):
         """
         (q_und, *kv_und), (q_gen, *kv_gen) = self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles)
         k, v = (jnp.concatenate([gather_tokens(x) for x in pair], axis=1) for pair in zip(kv_und, kv_gen, strict=True))
-        split = und.shape[1]
+        split, attend = und.shape[1], functools.partial(attention, backend=self.backend)
         if splits_tokens():
             # Every device has all keys and a part of either stream's queries; joined, they would lie elsewhere.
             seen_by = (spans._replace(query=spans.query[:, :split]), spans._replace(query=spans.query[:, split:]))
-            attended = [attention(q, k, v, s, cached) for q, s in zip((q_und, q_gen), seen_by, strict=True)]
+            attended = [attend(q, k, v, s, cached) for q, s in zip((q_und, q_gen), seen_by, strict=True)]
         else:
-            joined = attention(jnp.concatenate([q_und, q_gen], axis=1), k, v, spans, cached)
+            joined = attend(jnp.concatenate([q_und, q_gen], axis=1), k, v, spans, cached)
             attended = [joined[:, :split], joined[:, split:]]
         return self.und.finish(und, attended[0]), self.gen.finish(gen, attended[1]), (k, v)

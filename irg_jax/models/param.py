@@ -45,6 +45,10 @@ class Linear(nnx.Module):
         self.kernel = param(rngs, init, (in_size, out_size), axes)
         self.bias = param(rngs, nnx.initializers.zeros, (out_size,), axes[1:]) if bias else None
 
+    def weight(self) -> jax.Array:
+        """W as it acts, with whatever a wrapper adds to the kernel, [in, out]."""
+        return self.kernel[...]
+
     def __call__(self, x: jax.Array) -> jax.Array:
         y = x @ self.kernel[...].astype(x.dtype)
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)

@@ -7,7 +7,7 @@ themselves where they live (``param``); the compiler derives the rest.
 import jax
 from jax.sharding import PartitionSpec as P
 
-ROWS, TOKENS = ("data", "fsdp"), "context"
+ROWS, TOKENS, HEADS = ("data", "fsdp"), "context", "tensor"
 
 
 def splits_tokens() -> bool:

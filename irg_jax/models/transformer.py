@@ -7,19 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Cached, Spans
-from irg_jax.models.config import ModelConfig
+from irg_jax.models.attention.spans import Cached, Spans
+from irg_jax.models.config import REMAT, ModelConfig
 from irg_jax.models.mot import MoTBlock
 from irg_jax.models.param import Linear, RMSNorm, param, stack_layers
 from irg_jax.models.placement import gather_tokens, split_tokens
 from irg_jax.models.vit import Connector, ViT
-
-# What the backward pass keeps of each layer: everything, nothing, or the results of matmuls against weights.
-REMAT = {
-    "none": jax.checkpoint_policies.everything_saveable,
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-}
 
 
 class Stream(NamedTuple):
@@ -85,13 +78,13 @@ class UnifiedTransformer(nnx.Module):
         d = decoder.hidden
         normal = nnx.initializers.normal(0.02)
         self.embedding = param(rngs, nnx.initializers.normal(0.5), (decoder.vocab, d), ("vocab", "embed"))
-        self.vit = ViT(config.vit, rngs=rngs)
+        self.vit = ViT(config.vit, config.attention, rngs=rngs)
         self.connector = Connector(config.vit, d, rngs=rngs)
         self.time = TimeEmbedding(config.time_features, d, rngs=rngs)
         lecun, zeros = nnx.initializers.lecun_normal(), nnx.initializers.zeros
         channels = config.token_channels
         self.vae2llm = Linear(channels, d, (None, "embed"), bias=True, rngs=rngs, init=lecun)
-        self.blocks = stack_layers(lambda r: MoTBlock(decoder, rngs=r), decoder.layers, rngs)
+        self.blocks = stack_layers(lambda r: MoTBlock(decoder, config.attention, rngs=r), decoder.layers, rngs)
         self.und_norm = RMSNorm(d, "embed", eps=decoder.norm_eps, rngs=rngs)
         self.gen_norm = RMSNorm(d, "embed", eps=decoder.norm_eps, rngs=rngs)
         self.lm_head = Linear(d, decoder.vocab, ("embed", "vocab"), bias=False, rngs=rngs, init=normal)

@@ -4,7 +4,8 @@ import jax
 from flax import nnx
 
 from irg_jax.models import embeddings
-from irg_jax.models.attention import Spans, attention
+from irg_jax.models.attention import attention
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ViTConfig
 from irg_jax.models.param import LayerNorm, Linear, param, stack_layers
 
@@ -14,7 +15,7 @@ _kernel = nnx.initializers.lecun_normal()
 class ViTBlock(nnx.Module):
     """Pre-norm attention and MLP, every linear layer with a bias."""
 
-    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ViTConfig, backend: str, *, rngs: nnx.Rngs):
         d = config.hidden
 
         def linear(n_in: int, n_out: int, in_axis: str, out_axis: str) -> Linear:
@@ -28,25 +29,25 @@ class ViTBlock(nnx.Module):
         self.norm2 = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
         self.up = linear(d, config.mlp, "vit_embed", "vit_mlp")
         self.down = linear(config.mlp, d, "vit_mlp", "vit_embed")
-        self.heads = config.heads
+        self.heads, self.backend = config.heads, backend
 
     def __call__(self, x: jax.Array, spans: Spans) -> jax.Array:
         batch, tokens, d = x.shape
         h = self.norm1(x)
         q, k, v = (f(h).reshape(batch, tokens, self.heads, d // self.heads) for f in (self.q, self.k, self.v))
-        x = x + self.o(attention(q, k, v, spans).reshape(batch, tokens, d))
+        x = x + self.o(attention(q, k, v, spans, backend=self.backend).reshape(batch, tokens, d))
         return x + self.down(jax.nn.gelu(self.up(self.norm2(x)), approximate=True))
 
 
 class ViT(nnx.Module):
-    """Patches to features."""
+    """Patches to features; ``backend`` is that of its attention."""
 
-    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+    def __init__(self, config: ViTConfig, backend: str, *, rngs: nnx.Rngs):
         d = config.hidden
         self.patch = Linear(3 * config.patch**2, d, (None, "vit_embed"), bias=True, rngs=rngs, init=_kernel)
         table = (config.patches_per_side**2, d)
         self.position = param(rngs, nnx.initializers.normal(0.02), table, (None, "vit_embed"))
-        self.blocks = stack_layers(lambda r: ViTBlock(config, rngs=r), config.layers, rngs)
+        self.blocks = stack_layers(lambda r: ViTBlock(config, backend, rngs=r), config.layers, rngs)
         self.norm = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
 
     def __call__(self, patches: jax.Array, place: jax.Array, spans: Spans) -> jax.Array:

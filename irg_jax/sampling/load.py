@@ -53,7 +53,7 @@ def sampler(run: str | Path, preset: str = "", **changes: object) -> Sampler:
     with Checkpointer(folder / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step() or 0
         config = configs.from_json(checkpoints.restore_meta(step)["config"])
-    model = ModelConfig.from_mapping(config.model)
+    model = ModelConfig.from_mapping(config.model).on(jax.default_backend())
     with config.unlocked():
         config.data.tokenizer = str(folder / "tokenizer")
     return Sampler(

@@ -10,7 +10,7 @@ from flax import nnx
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.layout import Vocabulary
 from irg_jax.models import autoencoder as ae
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.transformer import Past
 from irg_jax.sampling import cache, flow, text
 from irg_jax.sampling.cache import FAR, Line, Region

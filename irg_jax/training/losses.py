@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from irg_jax.models import autoencoder as ae
 from irg_jax.models import flow
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ModelConfig
+from irg_jax.models.cross_entropy import token_cross_entropy
 from irg_jax.models.transformer import Stream, UnifiedTransformer
 
 
@@ -100,7 +100,7 @@ def token_losses(model: UnifiedTransformer, autoencoder: Any, batch: dict, draws
 
     und_h, gen_h, _ = model(placed(und_x, und), placed(gen_x, gen))
     with jax.named_scope("losses"):
-        ce = optax.softmax_cross_entropy_with_integer_labels(model.logits(und_h), und["label"])
+        ce = token_cross_entropy(und_h, model.lm_head.weight(), und["label"], chunk=model.config.logits_chunk)
         error = model.velocity(gen_h) - flow.velocity_target(x0, draws.noise)
         mse = jnp.mean(error * error, axis=-1)
     return TokenLosses(ce * und["weight"], mse * gen["noised"])

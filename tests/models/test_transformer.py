@@ -12,7 +12,7 @@ from flax import nnx
 from irg_jax.data.conversation import Conversation, Image, Text
 from irg_jax.data.layout import Budgets
 from irg_jax.models import flow
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.autoencoder import to_unit
 from irg_jax.models.transformer import Past, Stream, UnifiedTransformer
 from irg_jax.training import losses

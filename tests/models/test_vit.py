@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.autoencoder import to_unit
 from tests import released, tiny
 

@@ -16,7 +16,7 @@ from irg_jax.data.layout import Budgets, RowBuilder, Vocabulary
 from irg_jax.errors import UserError
 from irg_jax.models import autoencoder as ae
 from irg_jax.models import flow
-from irg_jax.models.attention import Spans
+from irg_jax.models.attention.spans import Spans
 from irg_jax.models.transformer import Stream
 from irg_jax.sampling import reasoning
 from irg_jax.sampling.guidance import Guidance, guide
