@@ -23,14 +23,13 @@ from irg_jax.models.config import ModelConfig
 from irg_jax.models.lora import LoRAConfig
 from irg_jax.sampling import held_out
 from irg_jax.sampling.settings import Sampling
-from irg_jax.training import distributed, optimizer, sharding
+from irg_jax.training import distributed, optimizer, program, sharding
 from irg_jax.training.checkpoint import Checkpointer, read_ema
 from irg_jax.training.flops import train_step_flops
 from irg_jax.training.interrupt import Interrupt
 from irg_jax.training.metrics import MetricWriter, Progress, mfu
 from irg_jax.training.run import RunLog, claim
-from irg_jax.training.state import Frozen, Shaped, TrainState, count_weights, shape_state
-from irg_jax.training.step import make_step
+from irg_jax.training.state import Frozen, Shaped, TrainState, count_weights
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints, metrics, report", required=True)
 
@@ -38,6 +37,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints,
 def main(config: Any) -> None:
     """Runs ``config`` in the folder that the command names."""
     configs.log_plainly()
+    if "://" in _WORKDIR.value:
+        raise UserError(f"--workdir: {_WORKDIR.value} is no folder; mount the bucket (see launch/README.md)")
     distributed.start()
     run(config, Path(_WORKDIR.value).absolute())
 
@@ -118,11 +119,7 @@ def train(config: Any, workdir: Path, label: str) -> None:
     # --- mesh and model
     mesh = sharding.make_mesh(config.mesh)
     model = ModelConfig.from_mapping(config.model).on(jax.default_backend())
-    schedule = optimizer.learning_rate(config.optim, config.steps)
-    adamw = optimizer.make_optimizer(config.optim, schedule)
-    lora = LoRAConfig.from_mapping(config.lora) if "lora" in config else None
-    shaped = shape_state(model, adamw, mesh, sharding.Rules(), lora)
-    freeze = optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze)
+    shaped, step_fn = program.build(config, model, mesh, modes=len(config.data.mixture))
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(shaped.abstract.params):,}", mesh.size)
 
     # --- data
@@ -144,35 +141,18 @@ def train(config: Any, workdir: Path, label: str) -> None:
         if latest is not None:
             state = _resume(checkpoints, latest, shaped, batches)
             logging.info("%s: goes on from step %d", label, latest)
-        elif config.init.ema and lora is None:
+        elif config.init.ema and "lora" not in config:
             state = shaped.start(read_ema(Path(config.init.ema), shaped.abstract.params))
             logging.info("%s: starts from the EMA weights of %s", label, config.init.ema)
         else:
             state = shaped.init(config.seed)
 
-        base = read_ema(Path(config.init.ema), shaped.base) if lora is not None else shaped.base
+        base = read_ema(Path(config.init.ema), shaped.base) if "lora" in config else shaped.base
         autoencoder = sharding.everywhere(companions.open_autoencoder(model.autoencoder, workdir), mesh)
         frozen = Frozen(autoencoder, base)
 
-        # --- step
-        batch_shardings = sharding.batch_shardings(mesh)
-        step_fn = make_step(
-            shaped,
-            model,
-            optimizer=adamw,
-            schedule=schedule,
-            freeze=freeze,
-            timestep_shift=config.loss.timestep_shift,
-            ema_decay=config.optim.ema,
-            ce_weight=config.loss.ce_weight,
-            mse_weight=config.loss.mse_weight,
-            accumulate=config.optim.accumulate,
-            modes=len(rows.modes),
-            seed=config.seed,
-            mesh=mesh,
-        )
-
         # --- loop
+        batch_shardings = sharding.batch_shardings(mesh)
         first = latest or 0
         progress = Progress(config.steps, label=label, start_step=first)
         writer = MetricWriter(workdir, resume_step=latest) if distributed.is_first() else None
@@ -181,25 +161,37 @@ def train(config: Any, workdir: Path, label: str) -> None:
         def save(step: int) -> None:
             checkpoints.save(step, params=state.params, ema=state.ema, opt=state.opt, iterator=batches, meta=meta)
 
+        def read(step: int, measured: dict, data_seconds: float) -> None:
+            nonlocal clock
+            values = jax.device_get(measured)
+            since, clock = clock, time.monotonic()
+            if not np.isfinite(values["loss"] + values["grad_norm"]):
+                raise UserError(_non_finite(step, values, rows, batch_size))
+            if step % config.log.every == 0 or step == config.steps:
+                report_row = _metrics(values, rows.modes, data_seconds, clock - since, config, model, mesh)
+                if writer is not None:
+                    writer.write(step, report_row)
+                logging.info(progress.line(step, report_row))
+
+        unread, clock = None, time.monotonic()
         with Interrupt() as interrupt:
             for step in range(first + 1, config.steps + 1):
                 start = time.monotonic()
                 batch = sharding.to_devices(next(batches), batch_shardings)
-                loaded = time.monotonic()
+                data_seconds = time.monotonic() - start
                 state, measured = step_fn(state, frozen, batch)
-                values = jax.device_get(measured)
-                done = time.monotonic()
-                if not np.isfinite(values["loss"] + values["grad_norm"]):
-                    raise UserError(_non_finite(step, values, rows, batch_size))
-                if step % config.log.every == 0 or step == config.steps:
-                    report_row = _metrics(values, rows.modes, loaded - start, done - loaded, config, model, mesh)
-                    if writer is not None:
-                        writer.write(step, report_row)
-                    logging.info(progress.line(step, report_row))
+                # A step's figures are read while the next one runs: the device never waits for the host, and no more
+                # than two steps are ever under way.
+                if unread is not None:
+                    read(*unread)
+                unread = (step, measured, data_seconds)
                 stop = distributed.anyone(interrupt.asked)
                 # The iterator moves on only after the save that belongs to it: that is what makes resume exact.
                 if step % config.checkpoint.every == 0 or step == config.steps or stop:
+                    read(*unread)
+                    unread = None
                     save(step)
+                    clock = time.monotonic()
                 if stop:
                     checkpoints.wait()
                     raise KeyboardInterrupt
@@ -220,12 +212,11 @@ def _resume(checkpoints: Checkpointer, step: int, shaped: Shaped, batches: Any) 
 
 
 def _metrics(
-    values: dict, modes: list[str], data_seconds: float, step_seconds: float, config: Any, model: ModelConfig, mesh: Any
+    values: dict, modes: list[str], data_seconds: float, seconds: float, config: Any, model: ModelConfig, mesh: Any
 ) -> dict[str, float]:
     rows, budgets = config.data.batch_size, config.data.budgets
     scalars = {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
     tokens = {kind: scalars[f"tokens/{kind}"] for kind in ("und", "gen", "vit")}
-    seconds = data_seconds + step_seconds
     by_mode = {}
     for i, mode in enumerate(modes):
         # A mode that this batch does not hold has no loss, not a loss of zero.
@@ -237,7 +228,7 @@ def _metrics(
         "fill/gen": tokens["gen"] / (rows * budgets.gen),
         "tokens_per_s": (tokens["und"] + tokens["gen"]) / seconds,
         "time/data": data_seconds,
-        "time/compute": step_seconds,
+        "time/compute": max(seconds - data_seconds, 0.0),
     }
     flops = train_step_flops(model, **tokens, pairs=scalars["pairs"])
     share = mfu(flops, seconds, jax.devices()[0].device_kind, mesh.size)

@@ -132,6 +132,13 @@ def check(data: Any) -> None:
         seen.add(row[0])
 
 
+def budgets(data: Any, model: Geometry) -> Budgets:
+    """The fixed size of a row. Raises UserError for an unknown or missing budget."""
+    edge = data.vae_image.max_size
+    sizes = {"image_size": (edge, edge), "vit_patch": 3 * model.vit.patch**2}
+    return build(Budgets, {**data.budgets, **sizes}, "data.budgets")
+
+
 def packed_rows(data: Any, model: Geometry, *, length: int) -> PackedRows:
     """Indexes the training split and plans its packing.
 
@@ -149,17 +156,11 @@ def packed_rows(data: Any, model: Geometry, *, length: int) -> PackedRows:
         for mode, weight, mandatory in data.mixture
     ]
     words = vocabulary(data, model)
-    edge = words.vae_transform.max_size
-    budgets = build(
-        Budgets,
-        {**data.budgets, "image_size": (edge, edge), "vit_patch": 3 * model.vit.patch**2},
-        "data.budgets",
-    )
     dropout = build(packing.Dropout, data.dropout, "data.dropout")
     return PackedRows(
         mixture,
         vocabulary=words,
-        budgets=budgets,
+        budgets=budgets(data, model),
         max_sample_tokens=data.max_sample_tokens,
         dropout=dropout,
         rows_per_pack=data.rows_per_pack,

@@ -1,6 +1,5 @@
 """The training step: one batch in, one state on."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,7 +15,26 @@ from irg_jax.training.optimizer import mask_frozen
 from irg_jax.training.sharding import batch_shardings
 from irg_jax.training.state import Frozen, Shaped, TrainState
 
-Step = Callable[[TrainState, Frozen, dict], tuple[TrainState, dict]]
+
+class Step:
+    """The compiled step on its mesh."""
+
+    def __init__(self, compiled: Any, mesh: Mesh):
+        self._compiled, self._mesh = compiled, mesh
+
+    def __call__(self, state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
+        """The next state, and the metrics; the given state is used up."""
+        with jax.set_mesh(self._mesh):
+            return self._compiled(state, frozen, batch)
+
+    def lower(self, state: TrainState, frozen: Frozen, batch: dict) -> Any:
+        """The program for these shapes, not compiled; see ``jax.stages.Lowered``."""
+        with jax.set_mesh(self._mesh):
+            return self._compiled.lower(state, frozen, batch)
+
+    def programs(self) -> int:
+        """How many were compiled so far."""
+        return self._compiled._cache_size()
 
 
 def make_step(
@@ -56,8 +74,7 @@ def make_step(
       mesh: on which the state lies.
 
     Returns:
-      (state, frozen, batch) to (next state, metrics); the given state is used up. Metrics are float32 scalars, but for
-      ``ce_by_mode``, ``mse_by_mode`` [modes].
+      the step; its metrics are float32 scalars, but for ``ce_by_mode``, ``mse_by_mode`` [modes].
     """
 
     def loss_fn(
@@ -124,12 +141,7 @@ def make_step(
         in_shardings=(shaped.shardings, None, batch_shardings(mesh)),
         out_shardings=(shaped.shardings, whole),
     )
-
-    def in_mesh(state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
-        with jax.set_mesh(mesh):
-            return compiled(state, frozen, batch)
-
-    return in_mesh
+    return Step(compiled, mesh)
 
 
 def visible_pairs(stream: dict) -> jax.Array:

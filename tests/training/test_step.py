@@ -88,6 +88,17 @@ def test_microbatches_and_devices_change_neither_loss_nor_update(cut):
     assert apart < 3e-3 * moved
 
 
+def test_no_batch_compiles_a_second_program():
+    step_fn, first_state, batch = compiled((), 1, ())
+    places, state = jax.tree.map(lambda x: x.sharding, batch), first_state(0)
+    for seed in range(4):
+        samples = [[tiny.conversation(31 * seed + 7 * i + j, parts=2) for j in range(1 + i % 2)] for i in range(ROWS)]
+        budgets = tiny.Budgets(und=152, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
+        other = tiny.batch(*(tiny.row(some, budgets) for some in samples))
+        state, _ = step_fn(state, FROZEN, jax.tree.map(jax.device_put, other, places))
+    assert step_fn.programs() == 1
+
+
 def test_metrics_count_what_is_in_the_batch():
     metrics = one_step()[1]
     batch = uneven_batch()

@@ -1,0 +1,128 @@
+"""The training step on rows of samples of the improving mode, as long as the published ones are in the mean.
+
+A sample is a prompt (66 tokens), a thought (194), its picture (clean latents and ViT), a reflection (258) and the
+noised latents of a better picture; the pictures are as large as the config's transforms allow. Every row holds as many
+as its budgets do.
+"""
+
+import functools
+import resource
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from irg_jax.benchmarks.common import autoencoder, seconds, text, vocabulary
+from irg_jax.data import images, layout, setup
+from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.layout import RowBuilder
+from irg_jax.errors import UserError
+from irg_jax.models.config import ModelConfig
+from irg_jax.training import losses, program, sharding
+from irg_jax.training.flops import train_step_flops
+from irg_jax.training.metrics import mfu
+from irg_jax.training.state import Frozen, Shaped, count_weights
+
+PROMPT, THOUGHT, REFLECTION = 66, 194, 258
+
+
+def train(config: Any, model: ModelConfig, repeats: int) -> dict[str, Any]:
+    """Seconds, tokens a second, FLOPs and memory of a step, and where its time goes.
+
+    Raises:
+      UserError: the budgets of a row do not hold one sample.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    batch = sharding.to_devices(make_batch(config, model), sharding.batch_shardings(mesh))
+    shaped, step = program.build(config, model, mesh, modes=1)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), shaped.base)
+    frozen = Frozen(sharding.everywhere(autoencoder(model), mesh), zeros)
+    state, measured = shaped.init(0), None
+
+    def one_step() -> Any:
+        nonlocal state, measured
+        state, measured = step(state, frozen, batch)
+        return measured
+
+    first, whole = seconds(one_step, repeats)
+    assert measured is not None
+    counts = {name: float(measured[f"tokens/{name}"]) for name in ("und", "gen", "vit")}
+    flops = train_step_flops(model, **counts, pairs=float(measured["pairs"]))
+    tokens = counts["und"] + counts["gen"]
+    with jax.set_mesh(mesh):
+        forward, backward = _parts(shaped, model, state.params, frozen, batch, repeats)
+    share = mfu(flops, whole, jax.devices()[0].device_kind, mesh.size)
+    return {
+        "weights": count_weights(state.params),
+        "devices": mesh.size,
+        "attention": model.attention,
+        "rows": len(batch["sizes"]),
+        "tokens": int(tokens),
+        "tokens, generation": int(counts["gen"]),
+        "visible pairs": int(measured["pairs"]),
+        "first step, compiling, s": first,
+        "step, s": whole,
+        "of it forward, s": forward,
+        "of it backward, s": backward,
+        "of it update, s": whole - forward - backward,
+        "tokens/s": tokens / whole,
+        "model GFLOP": flops / 1e9,
+        "model GFLOP/s": flops / whole / 1e9,
+        **({} if share is None else {"MFU": share}),
+        "peak memory, GiB": _peak_bytes() / 2**30,
+    }
+
+
+def make_batch(config: Any, model: ModelConfig) -> dict:
+    """``data.batch_size`` full rows, see ``layout.batch_spec``."""
+    words, sample = vocabulary(config, model), _sample(config.data)
+    parts = layout.segments(sample, words)
+    cost = np.sum([part.cost for part in parts], axis=0)
+    budgets = setup.budgets(config.data, model)
+    count = int(np.min(np.array(budgets.cost) // cost))
+    if count < 1:
+        raise UserError(f"data.budgets: a row holds no sample, which needs (und, gen, vit, images) {tuple(cost)}")
+    builder = RowBuilder(words, model.max_latent_size, model.vit.patches_per_side)
+    for _ in range(count):
+        builder.add(sample, parts, dropped=0, mode=0)
+    row = builder.build(budgets)
+    return jax.tree.map(lambda x: np.stack([x] * config.data.batch_size), row)
+
+
+def _sample(data: Any) -> Conversation:
+    size = data.vae_image.max_size
+    picture = images.encode_png(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
+    texts = (Text(text(PROMPT)), Text(text(THOUGHT), need_loss=True), Text(text(REFLECTION), need_loss=True))
+    clean, noised = Image(picture, need_vae=True, need_vit=True), Image(picture, need_loss=True)
+    return Conversation("bench", (texts[0], texts[1], clean, texts[2], noised))
+
+
+def _parts(
+    shaped: Shaped, model: ModelConfig, params: nnx.State, frozen: Frozen, batch: dict, repeats: int
+) -> tuple[float, float]:
+    """Seconds of the forward pass alone, and of what the backward pass adds."""
+    draws = losses.draw_flow(jax.random.key(0), batch, model, 1.0)
+
+    def loss(params: nnx.State, frozen: Frozen, batch: dict) -> jax.Array:
+        merged = nnx.merge(shaped.graphdef, params, frozen.base)
+        token = losses.token_losses(merged, frozen.autoencoder, batch, draws)
+        return jnp.sum(token.ce) + jnp.sum(token.mse)
+
+    def gradient_norm(*given: Any) -> jax.Array:
+        return optax.tree.norm(jax.grad(loss)(*given))
+
+    times = [seconds(functools.partial(jax.jit(f), params, frozen, batch), repeats)[1] for f in (loss, gradient_norm)]
+    return times[0], times[1] - times[0]
+
+
+def _peak_bytes() -> int:
+    """Of the first device; on a CPU of this process, which includes the compiler."""
+    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats is not None:
+        return stats["peak_bytes_in_use"]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,70 @@
+"""The benchmarks at their smallest: they run, and their figures hang together."""
+
+import json
+
+import pytest
+
+from tests import commands
+
+SMALL = """
+from configs import midsize
+
+
+def get_config():
+    c = midsize.get_config()
+    c.data.batch_size = 2
+    c.model.decoder.update(hidden=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp=16, vocab=300)
+    c.model.vit.update(hidden=16, layers=1, heads=2, mlp=16)
+    c.model.autoencoder.update(width=32, multipliers=(1, 1, 1, 1))
+    c.data.vae_image.update(max_size=32, min_size=32)
+    c.data.vit_image.update(max_size=28, min_size=28)
+    c.data.budgets.update(und=1100, gen=16, vit=8, images=4)
+    c.sampling.update(
+        system_prompt="word " * 5, image_size=(32, 32), prompt_bucket=8, max_prompt=8, max_thinking=(8, 12),
+        time_points=3,
+    )
+    return c
+"""
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """Runs a benchmark of the small config and gives its figures."""
+    (tmp_path / "small.py").write_text(SMALL)
+
+    def run(what, *flags):
+        out = tmp_path / "figures.json"
+        done = commands.run("bench", what, f"--config={tmp_path / 'small.py'}", "--repeats=1", f"--json={out}", *flags)
+        assert done.returncode == 0, done.stderr
+        return json.loads(out.read_text())
+
+    return run
+
+
+def test_a_step_is_measured_whole_and_in_parts(measure):
+    found = measure("train")
+    # Two rows of two samples: 66 + 194 + 258 words, 6 edges of blocks, 4 ViT patches, 2 pictures of 4 latents.
+    assert (found["rows"], found["tokens"], found["tokens, generation"]) == (2, 4 * (518 + 6 + 4 + 8), 4 * 8)
+    parts = [found[f"of it {part}, s"] for part in ("forward", "backward", "update")]
+    assert sum(parts) == pytest.approx(found["step, s"])
+    assert found["tokens/s"] == pytest.approx(found["tokens"] / found["step, s"])
+    assert found["model GFLOP/s"] == pytest.approx(found["model GFLOP"] / found["step, s"])
+    assert found["attention"] == "chunked" and "MFU" not in found and 0 < found["peak memory, GiB"] < 8
+
+
+def test_a_row_without_room_for_a_sample_is_refused(tmp_path):
+    (tmp_path / "small.py").write_text(SMALL)
+    done = commands.run("bench", "train", f"--config={tmp_path / 'small.py'}", "--config.data.budgets.und=100")
+    assert done.returncode == 2 and "data.budgets: a row holds no sample" in done.stderr
+
+
+def test_two_turns_are_measured_in_parts(measure):
+    found = measure("generate")
+    parts = ("thinking 1", "image 1", "thinking 2", "looking and image 2")
+    assert sum(found[part] for part in parts) == pytest.approx(found["two turns"])
+
+
+def test_an_unknown_benchmark_is_refused(tmp_path):
+    (tmp_path / "small.py").write_text(SMALL)
+    done = commands.run("bench", "fly", f"--config={tmp_path / 'small.py'}")
+    assert done.returncode == 2 and "'fly' is none of" in done.stderr
