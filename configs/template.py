@@ -82,6 +82,8 @@ def get_config() -> ConfigDict:
         b2=0.95,
         eps=1e-8,
         weight_decay=0.0,
+        moments_dtype="float32",  # or "bfloat16", rounded at random: 8 bytes a weight become 4
+        ema_dtype="float32",  # likewise, 4 become 2
         clip_norm=1.0,
         ema=0.995,
         accumulate=1,  # microbatches a step

@@ -115,7 +115,7 @@ def optim(**changes) -> ConfigDict:
     """The ``optim`` section of a config."""
     values = dict(
         lr=1e-2, schedule="constant", final_lr=1e-3, warmup_steps=0, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0,
-        clip_norm=1.0, ema=0.9, accumulate=1, freeze=(),
+        clip_norm=1.0, moments_dtype="float32", ema_dtype="float32", ema=0.9, accumulate=1, freeze=(),
     )  # fmt: skip
     return ConfigDict(values | changes)
 

@@ -11,13 +11,21 @@ from irg_jax.errors import UserError
 from irg_jax.models.attention import BACKENDS, backend_for
 from irg_jax.models.attention.spans import SAVED
 
-# What the backward pass has of each layer without computing it again: everything, nothing but its input, what
-# attention gave, or the results of matmuls against weights.
+LAYER_INPUT = "layer_input"
+
+# What the backward pass has of each layer without computing it again: everything; nothing but its input; that and what
+# attention gave; the same two, kept in the memory of the host; or what attention and the matmuls against weights gave.
 _policies = jax.checkpoint_policies
 REMAT = {
     "none": _policies.everything_saveable,
     "full": _policies.nothing_saveable,
     "attention": _policies.save_only_these_names(SAVED),
+    "offload": _policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=[LAYER_INPUT, SAVED],
+        offload_src="device",
+        offload_dst="pinned_host",
+    ),
     "dots": _policies.save_from_both_policies(
         _policies.dots_with_no_batch_dims_saveable, _policies.save_only_these_names(SAVED)
     ),

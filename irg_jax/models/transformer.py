@@ -5,10 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from irg_jax.models import embeddings
 from irg_jax.models.attention.spans import Cached, Spans
-from irg_jax.models.config import REMAT, ModelConfig
+from irg_jax.models.config import LAYER_INPUT, REMAT, ModelConfig
 from irg_jax.models.mot import MoTBlock
 from irg_jax.models.param import Linear, RMSNorm, param, stack_layers
 from irg_jax.models.placement import gather_tokens, split_tokens
@@ -163,6 +164,7 @@ class UnifiedTransformer(nnx.Module):
 
         def layer(carry: tuple, scanned: tuple) -> tuple:
             block, earlier = scanned
+            carry = checkpoint_name(carry, LAYER_INPUT)
             cached = None
             if past is not None:
                 cached = Cached(earlier[0], earlier[1], past.start, past.end, views or ((0, past.start.shape[1]),))

@@ -10,6 +10,7 @@ import optax
 from flax import nnx
 
 from irg_jax.errors import UserError
+from irg_jax.training import rounding
 
 SCHEDULES = ("constant", "cosine")
 NEVER = jnp.iinfo(jnp.int32).max
@@ -38,13 +39,30 @@ def learning_rate(optim: Any, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(optim: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW with decoupled weight decay."""
+    """Clip by global norm, then AdamW with decoupled weight decay.
+
+    Raises:
+      UserError: an unknown type of the moments.
+    """
+    _check_dtype(optim, "moments_dtype")
+    adam = optax.scale_by_adam(b1=optim.b1, b2=optim.b2, eps=optim.eps)
     return optax.chain(
         optax.clip_by_global_norm(optim.clip_norm),
-        optax.scale_by_adam(b1=optim.b1, b2=optim.b2, eps=optim.eps),
+        adam if optim.moments_dtype == "float32" else rounding.with_moments_in(adam, optim.moments_dtype),
         optax.add_decayed_weights(optim.weight_decay),
         optax.scale_by_learning_rate(schedule),
     )
+
+
+def ema_dtype(optim: Any) -> str:
+    """The type in which the moving average is kept. Raises UserError for one that is unknown."""
+    _check_dtype(optim, "ema_dtype")
+    return optim.ema_dtype
+
+
+def _check_dtype(optim: Any, key: str) -> None:
+    if optim[key] not in rounding.DTYPES:
+        raise UserError(f"optim.{key}: {optim[key]!r} is none of {', '.join(rounding.DTYPES)}")
 
 
 def freeze_steps(params: Any, rows: Sequence[tuple[str, int]]) -> Any:

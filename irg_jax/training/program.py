@@ -38,7 +38,7 @@ def build(config: Any, model: ModelConfig, mesh: Mesh, modes: int) -> Program:
     schedule = optimizer.learning_rate(config.optim, config.steps)
     adamw = optimizer.make_optimizer(config.optim, schedule)
     lora = LoRAConfig.from_mapping(config.lora) if "lora" in config else None
-    shaped = shape_state(model, adamw, mesh, sharding.Rules(), lora)
+    shaped = shape_state(model, adamw, mesh, sharding.Rules(), lora, optimizer.ema_dtype(config.optim))
     step = make_step(
         shaped,
         model,

@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
     Attributes:
       step: updates done, int32 scalar.
       params: weights, float32.
-      ema: moving average of the weights, float32.
+      ema: moving average of the weights, float32 or bfloat16.
       opt: optimizer state.
     """
 
@@ -74,6 +74,7 @@ def shape_state(
     mesh: Mesh,
     rules: Rules,
     lora: LoRAConfig | None = None,
+    ema_dtype: str = "float32",
 ) -> Shaped:
     """Plans a state: every shape and every sharding, before anything is allocated.
 
@@ -83,6 +84,7 @@ def shape_state(
       mesh: the mesh.
       rules: logical name to mesh axis.
       lora: trains low-rank updates only, over frozen weights.
+      ema_dtype: in which the moving average is kept, of ``rounding.DTYPES``.
     """
     trained = nnx.Param if lora is None else LoRAParam
 
@@ -95,7 +97,8 @@ def shape_state(
     base = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, config.dtype), rest)
 
     def start(params: nnx.State) -> TrainState:
-        return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
+        ema = jax.tree.map(lambda x: x.astype(ema_dtype), params)
+        return TrainState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params))
 
     def init(seed: jax.Array) -> TrainState:
         return start(nnx.state(make(jax.random.key(seed)), trained))

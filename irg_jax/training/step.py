@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from irg_jax.models.config import ModelConfig
-from irg_jax.training import losses
+from irg_jax.training import losses, rounding
 from irg_jax.training.losses import FlowDraws
 from irg_jax.training.optimizer import mask_frozen
 from irg_jax.training.sharding import batch_shardings
@@ -116,7 +116,9 @@ def make_step(
         grads = mask_frozen(grads, freeze, state.step)
         updates, opt = optimizer.update(grads, state.opt, state.params)
         params = optax.apply_updates(state.params, mask_frozen(updates, freeze, state.step))
-        ema = jax.tree.map(lambda e, p: e + (1 - ema_decay) * (p - e), state.ema, params)
+        ema = jax.tree.map(lambda e, p: e + (1 - ema_decay) * (p - e), rounding.loaded(state.ema), params)
+        ema_dtype = jax.tree.leaves(state.ema)[0].dtype.name
+        ema = rounding.stored(ema, ema_dtype, jax.random.fold_in(key, 1))
 
         by_mode = {
             "ce_by_mode": metrics.pop("ce_by_mode") / losses.by_mode(und["weight"], und["mode"], modes),

@@ -209,7 +209,7 @@ def gradients(**changes):
     return jax.jit(jax.value_and_grad(loss, argnums=1), static_argnums=0)(graphdef, tiny.weights(), batch)
 
 
-@pytest.mark.parametrize("remat", ["full", "dots"])
+@pytest.mark.parametrize("remat", ["full", "dots", "attention", "offload"])
 def test_remat_changes_no_gradient(remat):
     value, grads = gradients(remat=remat)
     wanted_value, wanted = gradients(remat="none")
