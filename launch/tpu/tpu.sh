@@ -1,0 +1,234 @@
+#!/usr/bin/env bash
+# Trains on Cloud TPU by queued resources.
+#
+# usage: launch/tpu/tpu.sh SUBCOMMAND --name=NAME --project=PROJECT --zone=ZONE [OPTION...] [-- ARGUMENT...]
+#
+#   create    asks for the TPU and returns
+#   wait      returns when it is there
+#   install   puts the commit that is checked out here, with its dependencies, on every worker
+#   run       trains on every worker and streams the logs; where training is under way it only streams, so that the same
+#             command goes on after a lost connection
+#   stop      has the training under way save and end
+#   delete    gives the TPU back
+#   train     create, wait, install and run; after a preemption the same again, and training goes on from its last
+#             checkpoint. At the end, after an error and after Ctrl-C (which saves first) the TPU is deleted.
+#
+# What stands after -- goes to `python -m irg_jax.train` (run and train). Its --workdir is in a bucket, or is a folder
+# that all workers have mounted. Every gs://BUCKET is mounted on them as /gcs/BUCKET, which is what training is given.
+# The workers reach buckets by their service account: no key and no token is passed on.
+#
+#   --accelerator_type=TYPE   for create and train, such as v5p-128, v5litepod-256 or v6e-64; or
+#   --type=v5p --topology=4x4x4
+#   --slices=1                slices of that size
+#   --capacity=on_demand      on_demand, spot or reserved
+#   --runtime_version=VERSION what the workers boot; follows from the type if not given
+#   --service_account=EMAIL   whose rights the workers have; the project's default one if not given
+#   --poll=30                 seconds between two looks at the state
+#   --settle=300              seconds in which a failure may still turn out to be a preemption
+#   --dry_run                 prints the commands and runs none
+#   --help                    prints this
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=../lib.sh
+source "$root/launch/lib.sh"
+# shellcheck source=../buckets.sh
+source "$root/launch/buckets.sh"
+
+name='' project='' zone=''
+accelerator_type='' type='' topology='' slices=1 capacity=on_demand runtime_version='' service_account=''
+poll=30 settle=300
+
+# queued_resources VERB WORD...: that verb in this project and zone.
+queued_resources() { run gcloud compute tpus queued-resources "$@" "--project=$project" "--zone=$zone"; }
+
+# on_workers COMMAND: runs a line of shell on every worker of every slice. A worker that went down closes no connection,
+# so that ssh has to ask.
+on_workers() {
+  queued_resources ssh "$name" --node=all --worker=all --batch-size=all --ssh-flag=-oServerAliveInterval=30 \
+    "--command=$1"
+}
+
+# look ASSUMED: sets `state`, empty where there is no such queued resource. A dry run assumes a state. A connection that
+# has worked before may fail for a while.
+look() {
+  local deadline=$((SECONDS + settle))
+  until state=$(queued_resources list "--filter=name~/$name\$" "--format=value(state.state)"); do
+    if [[ ! $connected ]] || ((SECONDS >= deadline)); then
+      die "the state of $name cannot be read; see the lines of gcloud above"
+    fi
+    sleep "$poll"
+  done
+  connected=yes
+  if [[ $dry_run ]]; then echo "$state" && state=$1; fi
+}
+
+# --- subcommands
+
+# What create needs, checked before anything is asked for.
+check_create() {
+  case ${accelerator_type:+one}${type:+two}${topology:+three} in
+    one | twothree) ;;
+    *) die "give either --accelerator_type or both --type and --topology; see $0 --help" ;;
+  esac
+  require_counts slices
+  [[ $capacity == @(on_demand|spot|reserved) ]] || die "--capacity=$capacity: not one of on_demand, spot, reserved"
+  case $runtime_version:$accelerator_type$type in
+    :v6e*) runtime_version=v2-alpha-tpuv6e ;;
+    :v5p*) runtime_version=v2-alpha-tpuv5 ;;
+    :v5lite* | :v5e*) runtime_version=v2-alpha-tpuv5-lite ;;
+    :v[234]*) runtime_version=tpu-ubuntu2204-base ;;
+    :*) die "no runtime version is known for '$accelerator_type$type'; give --runtime_version" ;;
+  esac
+}
+
+create() {
+  local what=("--runtime-version=$runtime_version")
+  if [[ $accelerator_type ]]; then what+=("--accelerator-type=$accelerator_type"); fi
+  if [[ $topology ]]; then what+=("--type=$type" "--topology=$topology"); fi
+  if ((slices > 1)); then what+=("--node-count=$slices" "--node-prefix=$name"); else what+=("--node-id=$name"); fi
+  if [[ $capacity != on_demand ]]; then what+=("--$capacity"); fi
+  if [[ $service_account ]]; then what+=("--service-account=$service_account"); fi
+  queued_resources create "$name" "${what[@]}" || {
+    owned=''
+    die "$name was refused; see the lines of gcloud above"
+  }
+}
+
+# Status 1 where the TPU went before it was there, which is no reason to give up.
+wait_until_active() {
+  local before=''
+  while :; do
+    look ACTIVE
+    [[ $state == "$before" || $dry_run ]] || note "$name: ${state:-not there}"
+    case $state in
+      ACTIVE) return ;;
+      SUSPENDING | SUSPENDED) return 1 ;;
+      '' | DELETING) die "$name: there is no such queued resource in $zone; make it with $0 create" ;;
+      FAILED) die "$name: the request failed; 'gcloud compute tpus queued-resources describe $name' says why" ;;
+    esac
+    before=$state
+    sleep "$poll"
+  done
+}
+
+install() {
+  local changes
+  changes=$(run git -C "$root" status --porcelain --untracked-files=no)
+  if [[ $dry_run ]]; then echo "$changes"; elif [[ $changes ]]; then
+    die "$root has changes that are not committed, and only commits are installed; commit them first"
+  fi
+  bundle=${TMPDIR:-/tmp}/irg_jax.$name.bundle
+  run git -C "$root" bundle create --quiet "$bundle" HEAD &&
+    queued_resources scp "$bundle" "$name:irg_jax.bundle" --node=all --worker=all --batch-size=all &&
+    run rm -f "$bundle" &&
+    on_workers "git init --quiet irg_jax && git -C irg_jax fetch --quiet ../irg_jax.bundle HEAD && \
+git -C irg_jax checkout --quiet --force --detach FETCH_HEAD && irg_jax/launch/tpu/worker.sh install"
+}
+
+run_training() {
+  local status=0
+  on_workers "$(quoted irg_jax/launch/tpu/worker.sh start -- "${arguments[@]}")" || return
+  # In a group of its own, so that a Ctrl-C in the terminal comes to this script and not to the stream.
+  set -m
+  on_workers "irg_jax/launch/tpu/worker.sh follow" </dev/null &
+  stream=$!
+  set +m
+  wait "$stream" || status=$?
+  stream=''
+  return "$status"
+}
+
+stop() { on_workers "irg_jax/launch/tpu/worker.sh stop"; }
+
+delete() { queued_resources delete "$name" --force --quiet; }
+
+# --- training through preemptions
+
+attempt() {
+  look ''
+  while [[ $state == @(SUSPENDING|DELETING) ]]; do sleep "$poll" && look ''; done
+  # What a preemption leaves behind keeps the name.
+  if [[ $state == @(SUSPENDED|FAILED) ]]; then
+    delete || die "$name cannot be deleted; see the lines of gcloud above"
+    state=''
+  fi
+  owned=yes
+  if [[ ! $state ]]; then installed='' && create; fi
+  wait_until_active && { [[ $installed ]] || install; } && installed=yes && run_training
+}
+
+# Whether the TPU is gone, which its state tells only some time after the workers have gone down.
+preempted() {
+  local deadline=$((SECONDS + settle))
+  until look '' && [[ $state != ACTIVE ]]; do
+    ((SECONDS < deadline)) || return
+    sleep "$poll"
+  done
+}
+
+train() {
+  local status
+  until attempt; do
+    status=$?
+    # 255 is ssh's own: it no longer reaches workers that it has reached. Training goes on there, or they are gone.
+    if ((status == 255)) && [[ $installed ]]; then
+      note "$name: connection lost; connecting again"
+      sleep "$poll"
+    # 2 is what the user must put right: it would fail again on every other TPU.
+    elif ((status != 2)) && preempted; then
+      note "$name: preempted; asked for again, training goes on from its last checkpoint"
+    else
+      note "error: ended with status $status, and not by a preemption; see the lines above"
+      return "$status"
+    fi
+  done
+}
+
+# --- command line
+
+state='' connected='' owned='' installed='' bundle='' stream=''
+# finish: leaves nothing behind, here or at a price there.
+finish() {
+  local status=$?
+  trap '' INT TERM HUP
+  rm -f "$bundle"
+  if [[ $stream ]]; then kill -INT -- "-$stream" 2>/dev/null || true; fi
+  [[ ! $owned ]] || delete || note "error: $name is NOT deleted and costs money; delete it with $0 delete"
+  exit "$status"
+}
+# interrupt STATUS: train saves and deletes, run leaves training alone.
+interrupt() {
+  # A second Ctrl-C does not wait for that.
+  trap 'exit 130' INT TERM HUP
+  case $subcommand:${stream:+training} in
+    train:training)
+      note "stopping: training saves first"
+      stop && wait "$stream" || true
+      ;;
+    run:training) note "training goes on; the same command follows it again, '$0 stop' ends it" ;;
+  esac
+  exit "$1"
+}
+
+case ${1-} in
+  create | wait | install | run | stop | delete | train) subcommand=$1 && shift ;;
+  --help) usage && exit ;;
+  *) die "'${1-}': not a subcommand; see $0 --help" ;;
+esac
+options="name project zone accelerator_type type topology slices capacity runtime_version service_account poll settle"
+parse "$options" "$@"
+require name project zone
+[[ $name =~ ^[a-z][-a-z0-9]*$ ]] || die "--name=$name: not lower-case letters, digits and hyphens"
+if [[ $subcommand == @(create|train) ]]; then check_create; fi
+if [[ $subcommand == @(run|train) ]]; then require_shared_workdir; fi
+require_tool gcloud "install the Google Cloud CLI"
+if [[ $subcommand == @(run|train) ]]; then require_renames; fi
+
+trap finish EXIT
+trap 'interrupt 130' INT
+trap 'interrupt 143' TERM HUP
+case $subcommand in
+  run) run_training ;;
+  wait) wait_until_active || die "$name: preempted before it was there; ask again with $0 create" ;;
+  *) "$subcommand" ;;
+esac

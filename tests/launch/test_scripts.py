@@ -1,0 +1,316 @@
+"""The launchers, with stand-ins for the programs of the clusters: help, dry runs, errors; GKE, Slurm, containers.
+
+Cloud TPU is in test_tpu.py, one machine in test_local.py.
+"""
+
+import ast
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from tests.launch.world import FOLDERS, LAUNCH, MOUNTED, ROOT, TRAINING, World, failed
+
+TPU = ["--name=irg", "--project=p", "--zone=z", "--poll=0", "--settle=0"]
+CREATE = ["--accelerator_type=v5p-128"]
+JOBSET = ["--name=irg", "--image=registry/irg:1", "--accelerator=v5p", "--topology=4x4x4"]
+XPK = ["--name=irg", "--cluster=c", "--project=p", "--zone=z", "--tpu_type=v5p-128", "--image=registry/irg:1"]
+# A command line of every script that can be called: its own arguments, and those of the training.
+WHOLE = {
+    "local.sh": (["--port=1"], FOLDERS),
+    "tpu/tpu.sh": (["train", *TPU, "--accelerator_type=v5p-128"], TRAINING),
+    "tpu/worker.sh": (["install"], []),
+    "gke/jobset.sh": (JOBSET, TRAINING),
+    "gke/xpk.sh": (XPK, TRAINING),
+    "slurm/submit.sh": (["--partition=gpu"], FOLDERS),
+    "slurm/train.sbatch": ([], FOLDERS),
+}
+# The queued resource is not there before create, and is there after it.
+THERE = {"gcloud": [[["list"], [["", 0, 0], ["ACTIVE\n", 0, 0]]]]}
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+# --- every script
+
+
+def test_shellcheck_finds_nothing():
+    tool = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip("shellcheck is not installed")
+    scripts = [*LAUNCH.glob("**/*.sh"), *LAUNCH.glob("**/*.sbatch")]
+    checked = subprocess.run([tool, *scripts], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("script", WHOLE)
+def test_a_secret_of_the_environment_is_in_no_command_line(world, script):
+    own, training = WHOLE[script]
+    world.answer(THERE)
+    secrets = {"HF_TOKEN": "s3cret", "GOOGLE_APPLICATION_CREDENTIALS": "s3cret", "WANDB_API_KEY": "s3cret"}
+    assert world.run(script, *own, "--", *training, **secrets).returncode == 0
+    assert world.calls() and "s3cret" not in str(world.calls())
+
+
+@pytest.mark.parametrize("script", WHOLE)
+def test_help_tells_every_option_and_calls_nothing(world, script):
+    process = world.run(script, "--help")
+    known = re.search(r'^(?:parse|options=)\s*"(.*?)"', (LAUNCH / script).read_text(), re.MULTILINE)[1].split()
+    assert process.returncode == 0 and process.stderr == "" and world.calls() == []
+    assert [name for name in [*known, "dry_run", "help"] if f"--{name}" not in process.stdout] == []
+
+
+@pytest.mark.parametrize("script", WHOLE)
+def test_a_dry_run_prints_the_very_calls_that_are_made(world, script):
+    own, training = WHOLE[script]
+    world.answer(THERE)
+    dry = world.run(script, *own, "--dry_run", "--", *training)
+    assert dry.returncode == 0 and dry.stdout and world.calls() == []
+
+    subprocess.run(["bash", "-c", dry.stdout], cwd=ROOT, env=world.environment, check=True, capture_output=True)
+    printed = world.calls()
+    world.answer(THERE)
+    assert world.run(script, *own, "--", *training).returncode == 0
+    # Processes on one machine start at once.
+    made, printed = (sorted(calls, key=str) if script == "local.sh" else calls for calls in (world.calls(), printed))
+    assert made == printed and made
+
+
+@pytest.mark.parametrize(
+    "script, arguments, fragments",
+    [
+        ("local.sh", ["--processes=0", "--", "x"], ["--processes=0"]),
+        ("local.sh", [], ["--config and --workdir after --"]),
+        ("local.sh", ["--typo=1"], ["--typo", "no such option", "--help"]),
+        ("local.sh", ["--config=x"], ["--config", "no such option"]),
+        ("local.sh", ["--devices"], ["--devices", "value is missing"]),
+        ("local.sh", ["train"], ["'train'", "after --"]),
+        ("tpu/tpu.sh", [], ["not a subcommand", "--help"]),
+        ("tpu/tpu.sh", ["create", "--name=irg", "--project=p"], ["--zone is missing"]),
+        ("tpu/tpu.sh", ["create", *TPU], ["--accelerator_type", "--topology"]),
+        ("tpu/tpu.sh", ["create", *TPU, *CREATE, "--type=v5p", "--topology=4x4x4"], ["either"]),
+        ("tpu/tpu.sh", ["create", *TPU, *CREATE, "--capacity=free"], ["--capacity=free", "spot"]),
+        ("tpu/tpu.sh", ["create", *TPU, "--accelerator_type=x9-8"], ["x9-8", "--runtime_version"]),
+        ("tpu/tpu.sh", ["create", *TPU, *CREATE, "--slices=two"], ["--slices=two"]),
+        ("tpu/tpu.sh", ["delete", *TPU, "--name=a/b"], ["--name=a/b"]),
+        ("tpu/tpu.sh", ["run", *TPU, "--", "--workdir=runs/a"], ["--workdir", "gs://", "mounted"]),
+        ("tpu/worker.sh", ["start", "--", "--workdir=gs:///run"], ["'--workdir=gs:///run'", "name of a bucket"]),
+        ("tpu/worker.sh", ["dance"], ["'dance'"]),
+        ("gke/jobset.sh", ["--name=irg"], ["--image is missing"]),
+        ("gke/jobset.sh", [*JOBSET, "--accelerator=h100", "--", *TRAINING], ["h100", "v5p"]),
+        ("gke/jobset.sh", [*JOBSET, "--topology=4by4", "--", *TRAINING], ["4by4"]),
+        ("gke/jobset.sh", [*JOBSET, "--topology=3x3", "--", *TRAINING], ["9 chips", "--chips_per_node=4"]),
+        ("gke/jobset.sh", [*JOBSET, "--name=Big", "--", *TRAINING], ["--name=Big"]),
+        ("gke/jobset.sh", [*JOBSET, "--", "--workdir=runs/a"], ["gs://"]),
+        ("gke/xpk.sh", [*XPK, "--", *TRAINING, "two\nlines"], ["line break"]),
+        ("slurm/submit.sh", ["--process_per=rack", "--", "x"], ["--process_per=rack"]),
+        ("slurm/submit.sh", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
+        ("slurm/train.sbatch", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
+        ("local.sh", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_called(world, script, arguments, fragments):
+    failed(world.run(script, *arguments), 2, *fragments)
+    assert world.calls() == []
+
+
+def test_a_missing_program_is_named(world, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("bash", "dirname"):
+        (bare / name).symlink_to(shutil.which(name))
+    for script, name in (("local.sh", "python"), ("gke/xpk.sh", "xpk"), ("slurm/submit.sh", "sbatch")):
+        own, training = WHOLE[script]
+        failed(world.run(script, *own, "--", *training, PATH=str(bare)), 2, f"{name} is not on the PATH")
+
+
+# --- buckets
+
+
+BUCKETS = {"tpu/tpu.sh": ["run", *TPU], "gke/jobset.sh": JOBSET, "gke/xpk.sh": XPK}
+OPTIONS = "implicit-dirs,metadata-cache-ttl-secs=0,metadata-cache-negative-ttl-secs=0,rename-dir-limit=0"
+
+
+@pytest.mark.parametrize("script", BUCKETS)
+@pytest.mark.parametrize(
+    "answer, fragments",
+    [(["\n", 0, 0], ["gs://bucket", "hierarchical namespace", "README"]), (["", 1, 0], ["gs://bucket cannot be read"])],
+)
+def test_a_bucket_that_cannot_complete_a_checkpoint_is_refused_first(world, script, answer, fragments):
+    world.answer({"gcloud": [[["buckets"], [answer]]]})
+    failed(world.run(script, *BUCKETS[script], "--", *TRAINING), 2, *fragments)
+    (call,) = world.lines()
+    assert call[:5] == ["gcloud", "storage", "buckets", "describe", "gs://bucket"]
+
+
+@pytest.mark.parametrize("script", BUCKETS)
+def test_a_mounted_workdir_needs_no_bucket(world, script):
+    assert world.run(script, *BUCKETS[script], "--", "--config=a", "--workdir", "/shared/run").returncode == 0
+    *_, last = world.calls()
+    assert not any(line[:2] in (["gcloud", "storage"], ["xpk", "storage"]) for line in world.lines())
+    assert "/gcs/" not in str(last) and "gcsfuse.csi" not in str(last)
+
+
+# --- GKE
+
+
+def test_jobset(world):
+    assert world.run("gke/jobset.sh", *JOBSET, "--slices=2", "--namespace=a", "--", *TRAINING, "$(X)").returncode == 0
+    _, call = world.calls()
+    assert call["arguments"] == ["apply", "--namespace=a", "--filename=-"]
+    jobset = yaml.safe_load(call["stdin"])
+    (replicated,) = jobset["spec"]["replicatedJobs"]
+    job = replicated["template"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    assert jobset["metadata"]["name"] == "irg" and replicated["replicas"] == 2
+    # 64 chips, 4 a machine.
+    assert job["parallelism"] == job["completions"] == 16
+    assert container["resources"]["limits"] == {"google.com/tpu": 4}
+    assert pod["nodeSelector"] == {
+        "cloud.google.com/gke-tpu-accelerator": "tpu-v5p-slice",
+        "cloud.google.com/gke-tpu-topology": "4x4x4",
+    }
+    # Kubernetes takes $$( for $(.
+    assert container["command"] == ["python", "-m", "irg_jax.train", *MOUNTED, "$$(X)"]
+    assert {variable["name"] for variable in container["env"]} == {"IRG_DISTRIBUTED", "LIBTPU_INIT_ARGS"}
+
+
+def test_jobset_mounts_each_bucket_once(world):
+    world.run("gke/jobset.sh", *JOBSET, "--", *TRAINING, "--config.init.ema=gs://bucket/other")
+    spec = yaml.safe_load(world.calls()[-1]["stdin"])["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    pod = spec["spec"]
+    assert spec["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
+    folders = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert {volume["csi"]["driver"] for volume in pod["volumes"]} == {"gcsfuse.csi.storage.gke.io"}
+    sources = {volume["name"]: volume["csi"]["volumeAttributes"] for volume in pod["volumes"]}
+    mounted = {folders[name]: source["bucketName"] for name, source in sources.items()}
+    assert mounted == {"/gcs/bucket": "bucket", "/gcs/my_data.set": "my_data.set"}
+    assert {source["mountOptions"] for source in sources.values()} == {OPTIONS}
+    # Without it a pod on the network of its node has not the rights of its own service account.
+    assert pod["hostNetwork"] and {source["hostNetworkPodKSA"] for source in sources.values()} == {"true"}
+
+
+def test_jobset_restarts_after_a_preemption_but_not_after_an_error_of_the_user(world):
+    world.run("gke/jobset.sh", *JOBSET, "--", *TRAINING)
+    spec = yaml.safe_load(world.calls()[-1]["stdin"])["spec"]
+    job = spec["replicatedJobs"][0]["template"]["spec"]
+    disrupted, user_error = job["podFailurePolicy"]["rules"]
+    assert (disrupted["action"], disrupted["onPodConditions"][0]["type"]) == ("Count", "DisruptionTarget")
+    assert (user_error["action"], user_error["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert user_error["onExitCodes"]["containerName"] == job["template"]["spec"]["containers"][0]["name"]
+    (rule,) = spec["failurePolicy"]["rules"]
+    assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
+    assert spec["failurePolicy"]["maxRestarts"] == 100 and job["backoffLimit"] == 0
+
+
+def test_xpk(world):
+    world.answer({"xpk": [[["workload"], [["", 3, 0]]]]})
+    assert world.run("gke/xpk.sh", *XPK, "--slices=2", "--", *TRAINING).returncode == 3
+    *_, (name, *words, command) = world.lines()
+    assert (name, words[:2]) == ("xpk", ["workload", "create"])
+    options = dict(word.split("=", 1) for word in words[2:] if "LIBTPU" not in word)
+    assert options["--tpu-type"] == "v5p-128" and options["--num-slices"] == "2"
+    assert options["--docker-image"] == "registry/irg:1" and options["--env"] == "IRG_DISTRIBUTED=auto"
+    assert shlex.split(command.removeprefix("--command=")) == ["exec", "python", "-m", "irg_jax.train", *MOUNTED]
+    # A process exits with 1 when another one is gone, and with 2 for what only the user can put right.
+    assert options["--restart-on-exit-codes"] == "1"
+
+
+def test_xpk_attaches_each_bucket_to_the_cluster_and_uses_it(world):
+    world.run("gke/xpk.sh", *XPK, "--", *TRAINING)
+    _, *attached, created = world.lines()
+    where = ["--cluster=c", "--project=p", "--zone=z"]
+    assert attached == [
+        [
+            "xpk",
+            "storage",
+            "attach",
+            name,
+            "--type=gcsfuse",
+            *where,
+            f"--bucket={bucket}",
+            f"--mount-point=/gcs/{bucket}",
+        ]
+        + [f"--mount-options={OPTIONS}", "--size=1", "--readonly=false", "--auto-mount=false"]
+        for name, bucket in (("bucket", "bucket"), ("my-data-set", "my_data.set"))
+    ]
+    assert [word for word in created if "storage" in word] == ["--storage=bucket", "--storage=my-data-set"]
+
+
+# --- Slurm
+
+
+def test_slurm_submits(world):
+    world.run("slurm/submit.sh", "--nodes=4", "--gpus_per_node=8", "--account=a", "--time=2:00:00", "--", *FOLDERS)
+    world.run("slurm/submit.sh", "--process_per=node", "--", *FOLDERS)
+    first, second = world.lines()
+    assert first == [
+        *["sbatch", "--job-name=irg_jax", f"--chdir={ROOT}", "--time=2:00:00", "--nodes=4", "--gpus-per-node=8"],
+        *["--ntasks-per-node=8", "--account=a", str(LAUNCH / "slurm/train.sbatch"), "--", *FOLDERS],
+    ]
+    assert "--ntasks-per-node=1" in second
+
+
+@pytest.mark.parametrize("tasks, devices", [("8", None), ("1", "0,1,2,3")])
+def test_slurm_runs_training_in_every_task(world, tasks, devices):
+    world.answer({"srun": [[[], [["", 5, 0]]]]})
+    job = {"SLURM_NTASKS_PER_NODE": tasks, "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_ID": "42"}
+    assert world.run("slurm/train.sbatch", "--", *FOLDERS, **job).returncode == 5
+    (call,) = world.calls()
+    assert call["arguments"][-len(FOLDERS) - 3 :] == ["python", "-m", "irg_jax.train", *FOLDERS]
+    assert "--kill-on-bad-exit=1" in call["arguments"]
+    assert call["environment"]["IRG_DISTRIBUTED"] == "auto" and "--xla_gpu" in call["environment"]["XLA_FLAGS"]
+    assert call["environment"].get("JAX_LOCAL_DEVICE_IDS") == devices
+
+
+@pytest.mark.parametrize("number, requeued", [(signal.SIGUSR1, [["scontrol", "requeue", "42"]]), (signal.SIGTERM, [])])
+def test_slurm_saves_and_goes_back_to_the_queue_when_its_time_is_up(world, number, requeued):
+    world.answer({"srun": [[[], [["", 0, 30]]]]})
+    process = world.start("slurm/train.sbatch", "--", *FOLDERS, SLURM_JOB_ID="42")
+    world.wait_for("srun")
+    process.send_signal(number)
+    assert process.wait(10) == 130
+    assert [call["signal"] for call in world.calls() if "signal" in call] == ["SIGTERM"]
+    assert world.lines()[1:] == requeued
+
+
+def test_slurm_flags_are_ones_that_jaxlib_knows_and_the_users_win():
+    command = ["bash", "-c", 'source launch/slurm/flags.sh && echo "$XLA_FLAGS"']
+    printed = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": "--mine"}, capture_output=True, text=True
+    )
+    *flags, mine = printed.stdout.split()
+    assert flags and mine == "--mine"
+    # An unknown flag ends jax.
+    environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
+    line = [sys.executable, "-c", "import jax; jax.devices()"]
+    started = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+
+
+# --- containers
+
+
+def test_pinned_versions_are_ones_that_setup_allows():
+    call = ast.parse((ROOT / "setup.py").read_text()).body[-1].value
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    extras = ast.literal_eval(keywords["extras_require"])
+    wanted = ast.literal_eval(keywords["install_requires"]) + extras["tpu"] + extras["cuda"]
+    lines = (LAUNCH / "containers/constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for requirement in map(Requirement, wanted):
+        name = requirement.name.lower().replace("_", "-")
+        assert requirement.specifier.contains(pins[name]), requirement
+    assert pins["jaxlib"] == pins["jax"] == pins["jax-cuda12-plugin"] and "libtpu" in pins

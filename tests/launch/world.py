@@ -1,0 +1,106 @@
+"""Where a launcher can run without a cluster: stand-ins for the programs that it calls, and a home of its own."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "launch"
+_STUBS = ["gcloud", "git", "kubectl", "python", "python3", "sbatch", "scontrol", "srun", "uv", "xpk"]
+_STUBS += ["fusermount", "gcsfuse", "mountpoint", "sudo"]
+# There is no mount yet, and every bucket has a hierarchical namespace.
+_DEFAULTS = {"mountpoint": [[[], [["", 1, 0]]]], "gcloud": [[["buckets"], [["True\n", 0, 0]]]]}
+# Arguments that must come through every shell on the way as they are.
+TRAINING = [
+    "--config=my configs/a.py",
+    '--config.note=it\'s "$HOME" & {{name}} \\ `x`; *',
+    "--workdir=gs://bucket/run",
+    "--config.data.dir=gs://my_data.set/a/b",
+]
+# The same where the buckets are mounted, and where there are none.
+MOUNTED = [word.replace("gs://", "/gcs/") for word in TRAINING]
+FOLDERS = [word.replace("gs://", "/shared/") for word in TRAINING]
+
+
+class World:
+    """A PATH whose first folder holds the stand-ins, and a home."""
+
+    def __init__(self, folder):
+        self.bin, self.home = folder / "bin", folder / "home"
+        self.bin.mkdir()
+        self.home.mkdir()
+        (self.bin / "stub").write_text(f"#!{sys.executable} -IS\n{(ROOT / 'tests/launch/stub.py').read_text()}")
+        (self.bin / "stub").chmod(0o755)
+        for name in _STUBS:
+            (self.bin / name).symlink_to("stub")
+        # Where a TPU worker has them.
+        for path in (".local/bin/uv", ".irg_jax/venv/bin/python"):
+            program = self.home / path
+            program.parent.mkdir(parents=True)
+            self.program(program, f'exec "{self.bin / program.name}" "$@"')
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+        self.environment |= {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.home), "TMPDIR": str(folder)}
+        self.answer({})
+
+    def program(self, path, text):
+        """Puts a shell script there."""
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+        path.chmod(0o755)
+
+    def answer(self, answers):
+        """What the stand-ins answer (see stub.py), before their defaults; forgets the calls so far."""
+        answers = {name: [*answers.get(name, []), *_DEFAULTS.get(name, [])] for name in answers | _DEFAULTS}
+        (self.bin / "answers.json").write_text(json.dumps(answers))
+        (self.bin / "calls.jsonl").write_text("")
+
+    def start(self, script, *arguments, **environment):
+        command = [str(LAUNCH / script), *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script, *arguments, **environment):
+        process = self.start(script, *arguments, **environment)
+        try:
+            printed, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, printed, said)
+
+    def calls(self):
+        return [json.loads(line) for line in (self.bin / "calls.jsonl").read_text().splitlines()]
+
+    def lines(self):
+        """The calls as words, without what they were given on stdin and in the environment."""
+        return [[call["name"], *call["arguments"]] for call in self.calls() if "arguments" in call]
+
+    def verbs(self):
+        """The calls about queued resources, by the verb and, on the workers, by what is run there."""
+        kinds = "create|list|scp|delete|install|start|follow|stop"
+        calls = [" ".join(line) for line in self.lines() if "queued-resources" in line]
+        return [re.findall(rf"\b({kinds})\b", call)[-1] for call in calls]
+
+    def wait_for(self, word, count=1):
+        """Until a call, or a signal that a stand-in got, has the word."""
+        limit = time.monotonic() + 10
+        while sum(word in line for line in (self.bin / "calls.jsonl").read_text().splitlines()) < count:
+            assert time.monotonic() < limit, self.calls()
+            time.sleep(0.02)
+
+
+def failed(process, status, *fragments):
+    """It ended with the status and one line that says why."""
+    (line,) = process.stderr.splitlines()
+    assert process.returncode == status and line.startswith("error: "), (process.returncode, line)
+    assert all(fragment in line for fragment in fragments), line
