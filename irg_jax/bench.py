@@ -1,7 +1,7 @@
 """Measures a config with random weights: ``python -m irg_jax.bench WHAT --config configs/midsize.py``.
 
 ``train`` runs the training step, ``generate`` samples two turns for one prompt; both print the seconds of each part
-once everything is compiled.
+once everything is compiled. ``growth`` runs steps over longer rows, more rows and more layers.
 """
 
 import functools
@@ -16,6 +16,7 @@ import jax
 from absl import flags
 
 from irg_jax import config as configs
+from irg_jax.benchmarks import growth
 from irg_jax.benchmarks.generate import generate
 from irg_jax.benchmarks.train import train
 from irg_jax.errors import UserError
@@ -23,8 +24,13 @@ from irg_jax.models.config import ModelConfig
 
 _REPEATS = flags.DEFINE_integer("repeats", 3, "measured runs, after one that compiles", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "a file for the figures")
+_PLOT = flags.DEFINE_string("plot", None, "a .png or .svg file for the curves of growth")
 
-BENCHMARKS: dict[str, Callable[[Any, ModelConfig, int], dict[str, Any]]] = {"generate": generate, "train": train}
+BENCHMARKS: dict[str, Callable[[Any, ModelConfig, int], dict[str, Any]]] = {
+    "generate": generate,
+    "growth": growth.growth,
+    "train": train,
+}
 
 
 def main(config: Any, what: str) -> None:
@@ -41,6 +47,8 @@ def main(config: Any, what: str) -> None:
         logging.info("%-28s %s", name, f"{value:.3f}" if isinstance(value, float) else value)
     if _JSON.value:
         Path(_JSON.value).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    if _PLOT.value:
+        growth.plot(figures, Path(_PLOT.value))
 
 
 if __name__ == "__main__":

@@ -89,18 +89,7 @@ def check(config: Any) -> None:
     Sampling.from_mapping(config.sampling)
     optimizer.learning_rate(config.optim, config.steps)
     mesh = sharding.make_mesh(config.mesh)
-    shards, rows, accumulate = mesh.shape["data"] * mesh.shape["fsdp"], config.data.batch_size, config.optim.accumulate
-    configs.require(
-        rows % (shards * accumulate) == 0,
-        "data.batch_size",
-        f"{rows} rows do not divide over {shards} devices and {accumulate} microbatches",
-    )
-    for name in ("und", "gen"):
-        configs.require(
-            config.data.budgets[name] % mesh.shape["context"] == 0,
-            f"data.budgets.{name}",
-            f"{config.data.budgets[name]} tokens do not divide over mesh.context {mesh.shape['context']}",
-        )
+    program.check_rows(config, mesh)
     setup.check(config.data)
 
 
@@ -161,6 +150,8 @@ def train(config: Any, workdir: Path, label: str) -> None:
         def save(step: int) -> None:
             checkpoints.save(step, params=state.params, ema=state.ema, opt=state.opt, iterator=batches, meta=meta)
 
+        unread, clock = None, time.monotonic()
+
         def read(step: int, measured: dict, data_seconds: float) -> None:
             nonlocal clock
             values = jax.device_get(measured)
@@ -173,7 +164,6 @@ def train(config: Any, workdir: Path, label: str) -> None:
                     writer.write(step, report_row)
                 logging.info(progress.line(step, report_row))
 
-        unread, clock = None, time.monotonic()
         with Interrupt() as interrupt:
             for step in range(first + 1, config.steps + 1):
                 start = time.monotonic()

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from irg_jax import config as configs
+from irg_jax.benchmarks import growth
+from irg_jax.models.config import ModelConfig
 from tests import commands
 
 SMALL = """
@@ -62,6 +65,26 @@ def test_two_turns_are_measured_in_parts(measure):
     found = measure("generate")
     parts = ("thinking 1", "image 1", "thinking 2", "looking and image 2")
     assert sum(found[part] for part in parts) == pytest.approx(found["two turns"])
+
+
+def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
+    for name in ("LENGTHS", "ROWS", "LAYERS"):
+        monkeypatch.setattr(growth, name, (1, 2))
+    (tmp_path / "small.py").write_text(SMALL)
+    config = configs.load(tmp_path / "small.py")
+    found = growth.growth(config, ModelConfig.from_mapping(config.model).on("cpu"), repeats=1)
+    x = {name.split(" by ")[1]: [x for x, _ in value] for name, value in found.items()}
+    assert x == {"tokens a row": [1072, 2144], "rows": [2, 4], "layers": [1, 2]}
+    assert all(y > 0 for value in found.values() for _, y in value)
+    growth.plot(found, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 5000
+
+
+def test_memory_of_attention_is_linear_in_tokens(tmp_path):
+    (tmp_path / "small.py").write_text(SMALL)
+    model = ModelConfig.from_mapping(configs.load(tmp_path / "small.py").model).on("cpu")
+    small, large = (growth.attention_bytes(model, tokens) for tokens in (2048, 8192))
+    assert large < 4.1 * small
 
 
 def test_an_unknown_benchmark_is_refused(tmp_path):

@@ -25,7 +25,7 @@ from irg_jax.models.config import ModelConfig
 from irg_jax.training import losses, program, sharding
 from irg_jax.training.flops import train_step_flops
 from irg_jax.training.metrics import mfu
-from irg_jax.training.state import Frozen, Shaped, count_weights
+from irg_jax.training.state import Frozen, count_weights
 
 PROMPT, THOUGHT, REFLECTION = 66, 194, 258
 
@@ -36,45 +36,77 @@ def train(config: Any, model: ModelConfig, repeats: int) -> dict[str, Any]:
     Raises:
       UserError: the budgets of a row do not hold one sample.
     """
-    mesh = sharding.make_mesh(config.mesh)
-    batch = sharding.to_devices(make_batch(config, model), sharding.batch_shardings(mesh))
-    shaped, step = program.build(config, model, mesh, modes=1)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), shaped.base)
-    frozen = Frozen(sharding.everywhere(autoencoder(model), mesh), zeros)
-    state, measured = shaped.init(0), None
-
-    def one_step() -> Any:
-        nonlocal state, measured
-        state, measured = step(state, frozen, batch)
-        return measured
-
-    first, whole = seconds(one_step, repeats)
-    assert measured is not None
-    counts = {name: float(measured[f"tokens/{name}"]) for name in ("und", "gen", "vit")}
-    flops = train_step_flops(model, **counts, pairs=float(measured["pairs"]))
-    tokens = counts["und"] + counts["gen"]
-    with jax.set_mesh(mesh):
-        forward, backward = _parts(shaped, model, state.params, frozen, batch, repeats)
-    share = mfu(flops, whole, jax.devices()[0].device_kind, mesh.size)
+    run = Run(config, model)
+    first, whole = seconds(run.step, repeats)
+    forward, backward = run.parts(repeats)
+    counts = {name: float(run.metrics[f"tokens/{name}"]) for name in ("und", "gen", "vit")}
+    flops = train_step_flops(model, **counts, pairs=float(run.metrics["pairs"]))
+    share = mfu(flops, whole, jax.devices()[0].device_kind, run.mesh.size)
     return {
-        "weights": count_weights(state.params),
-        "devices": mesh.size,
+        "weights": count_weights(run.state.params),
+        "devices": run.mesh.size,
         "attention": model.attention,
-        "rows": len(batch["sizes"]),
-        "tokens": int(tokens),
+        "rows": config.data.batch_size,
+        "tokens": run.tokens,
         "tokens, generation": int(counts["gen"]),
-        "visible pairs": int(measured["pairs"]),
+        "visible pairs": int(run.metrics["pairs"]),
         "first step, compiling, s": first,
         "step, s": whole,
         "of it forward, s": forward,
         "of it backward, s": backward,
         "of it update, s": whole - forward - backward,
-        "tokens/s": tokens / whole,
+        "tokens/s": run.tokens / whole,
         "model GFLOP": flops / 1e9,
         "model GFLOP/s": flops / whole / 1e9,
         **({} if share is None else {"MFU": share}),
         "peak memory, GiB": _peak_bytes() / 2**30,
     }
+
+
+class Run:
+    """A state with random weights, a batch on the devices, and the step that takes them on.
+
+    Attributes:
+      mesh: of the config.
+      state: after the last step.
+      metrics: of the last step.
+    """
+
+    def __init__(self, config: Any, model: ModelConfig):
+        self.mesh = sharding.make_mesh(config.mesh)
+        self._model = model
+        self._batch = sharding.to_devices(make_batch(config, model), sharding.batch_shardings(self.mesh))
+        self._shaped, self._step = program.build(config, model, self.mesh, modes=1)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), self._shaped.base)
+        self._frozen = Frozen(sharding.everywhere(autoencoder(model), self.mesh), zeros)
+        self.state, self.metrics = self._shaped.init(0), dict[str, Any]()
+
+    def step(self) -> dict:
+        """Takes one; gives its metrics."""
+        self.state, self.metrics = self._step(self.state, self._frozen, self._batch)
+        return self.metrics
+
+    @property
+    def tokens(self) -> int:
+        """In the batch, padding not counted."""
+        return int(self.metrics["tokens/und"] + self.metrics["tokens/gen"])
+
+    def parts(self, repeats: int) -> tuple[float, float]:
+        """Seconds of the forward pass alone, and of what the backward pass adds."""
+        draws = losses.draw_flow(jax.random.key(0), self._batch, self._model, 1.0)
+
+        def loss(params: nnx.State, frozen: Frozen, batch: dict) -> jax.Array:
+            model = nnx.merge(self._shaped.graphdef, params, frozen.base)
+            token = losses.token_losses(model, frozen.autoencoder, batch, draws)
+            return jnp.sum(token.ce) + jnp.sum(token.mse)
+
+        def gradient_norm(*given: Any) -> jax.Array:
+            return optax.tree.norm(jax.grad(loss)(*given))
+
+        given = (self.state.params, self._frozen, self._batch)
+        with jax.set_mesh(self.mesh):
+            times = [seconds(functools.partial(jax.jit(f), *given), repeats)[1] for f in (loss, gradient_norm)]
+        return times[0], times[1] - times[0]
 
 
 def make_batch(config: Any, model: ModelConfig) -> dict:
@@ -99,24 +131,6 @@ def _sample(data: Any) -> Conversation:
     texts = (Text(text(PROMPT)), Text(text(THOUGHT), need_loss=True), Text(text(REFLECTION), need_loss=True))
     clean, noised = Image(picture, need_vae=True, need_vit=True), Image(picture, need_loss=True)
     return Conversation("bench", (texts[0], texts[1], clean, texts[2], noised))
-
-
-def _parts(
-    shaped: Shaped, model: ModelConfig, params: nnx.State, frozen: Frozen, batch: dict, repeats: int
-) -> tuple[float, float]:
-    """Seconds of the forward pass alone, and of what the backward pass adds."""
-    draws = losses.draw_flow(jax.random.key(0), batch, model, 1.0)
-
-    def loss(params: nnx.State, frozen: Frozen, batch: dict) -> jax.Array:
-        merged = nnx.merge(shaped.graphdef, params, frozen.base)
-        token = losses.token_losses(merged, frozen.autoencoder, batch, draws)
-        return jnp.sum(token.ce) + jnp.sum(token.mse)
-
-    def gradient_norm(*given: Any) -> jax.Array:
-        return optax.tree.norm(jax.grad(loss)(*given))
-
-    times = [seconds(functools.partial(jax.jit(f), params, frozen, batch), repeats)[1] for f in (loss, gradient_norm)]
-    return times[0], times[1] - times[0]
 
 
 def _peak_bytes() -> int:

@@ -2,8 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
+from irg_jax.errors import UserError
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.lora import LoRAConfig
 from irg_jax.training import optimizer, sharding
@@ -23,7 +24,21 @@ class Program(NamedTuple):
     step: Step
 
 
-def build(config: Any, model: ModelConfig, mesh: Mesh, modes: int) -> Program:
+def check_rows(config: Any, mesh: Mesh | AbstractMesh) -> None:
+    """Refuses a batch that the mesh cannot share out. Raises UserError, by the key."""
+    shards, rows, accumulate = mesh.shape["data"] * mesh.shape["fsdp"], config.data.batch_size, config.optim.accumulate
+    if rows % (shards * accumulate):
+        raise UserError(
+            f"data.batch_size: {rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp) and "
+            f"{accumulate} microbatches; devices beyond the rows go to mesh.context"
+        )
+    for name in ("und", "gen"):
+        tokens, parts = config.data.budgets[name], mesh.shape["context"]
+        if tokens % parts:
+            raise UserError(f"data.budgets.{name}: {tokens} tokens do not divide over mesh.context {parts}")
+
+
+def build(config: Any, model: ModelConfig, mesh: Any, modes: int) -> Program:
     """The program of a stage.
 
     Args:

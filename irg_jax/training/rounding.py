@@ -18,7 +18,8 @@ def stored(tree: Any, dtype: str, key: jax.Array) -> Any:
     if dtype == "float32":
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    return structure.unflatten([_rounded(x, jax.random.fold_in(key, i)) for i, x in enumerate(leaves)])
+    rounded = [_rounded(x, jax.random.fold_in(key, i)) for i, x in enumerate(leaves)]
+    return jax.tree.unflatten(structure, rounded)
 
 
 def loaded(tree: Any) -> Any:

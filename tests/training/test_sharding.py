@@ -57,9 +57,9 @@ def specs(axes):
 
 def test_logical_names_become_mesh_axes():
     found = specs(dict(data=2, fsdp=2, tensor=2))
-    assert found["blocks.und.q.kernel"] == P(None, "fsdp", "tensor")  # layers, embed, heads
-    assert found["blocks.gen.down.kernel"] == P(None, "tensor", "fsdp")
-    assert found["embedding"] == P("tensor", "fsdp")
+    assert found["blocks.und.q.kernel"] == P(None, ("fsdp", "context"), "tensor")  # layers, embed, heads
+    assert found["blocks.gen.down.kernel"] == P(None, "tensor", ("fsdp", "context"))
+    assert found["embedding"] == P("tensor", ("fsdp", "context"))
     assert found["vit.blocks.up.kernel"] == P(None, "fsdp", "tensor")
 
 

@@ -1,0 +1,1 @@
+"""What a config needs of a machine that is not at hand: memory, time, network."""

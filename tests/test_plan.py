@@ -1,0 +1,80 @@
+"""Plans, by formula and compiled, of a small config."""
+
+import dataclasses
+import json
+
+import pytest
+
+from irg_jax import config as configs
+from irg_jax import plan
+from irg_jax.errors import UserError
+from irg_jax.planning import hardware
+from tests import commands
+from tests.test_bench import SMALL
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "small.py").write_text(SMALL)
+    found = configs.load(tmp_path / "small.py")
+    with found.unlocked():
+        found.data.batch_size = 8
+    return found
+
+
+def test_a_gpu_node_is_planned_by_formula(tmp_path):
+    (tmp_path / "small.py").write_text(SMALL)
+    out = tmp_path / "plan.json"
+    flags = [f"--config={tmp_path / 'small.py'}", "--topology=h100:8", "--config.data.batch_size=8", f"--json={out}"]
+    done = commands.run("plan", *flags)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert found["fits"] and found["chips"] == 8 and found["mesh"] == "data 1 x fsdp 8 x context 1 x tensor 1"
+    # float32 weights in eight parts, two moments and an average; the norms of the heads are whole everywhere.
+    parts = found["bytes a chip"]
+    assert parts["params"] == pytest.approx(4 * found["weights"] / 8, rel=0.1)
+    assert parts["moments"] == pytest.approx(2 * parts["params"], rel=0.01) and parts["EMA"] == parts["params"]
+    assert found["chip-hours"] == pytest.approx(8 * found["steps"] * found["step seconds"] / 3600)
+    assert "fits: " in done.stderr and "chip-hours" in done.stderr
+
+
+def test_what_makes_it_fit_is_found(config, monkeypatch):
+    with config.unlocked():
+        config.model.remat = "full"
+    found = plan.plan(config, hardware.parse("h100:8"))
+    parts = found["bytes a chip"]
+    # Room for everything but half of the moments.
+    room = (sum(parts.values()) - parts["moments"] / 4) / 0.9
+    small = dataclasses.replace(hardware.CHIPS["h100"], memory=room)
+    monkeypatch.setitem(hardware.CHIPS, "h100", small)
+    assert not plan.plan(config, hardware.parse("h100:8"))["fits"]
+    remedy, better = next(plan.remedies(config, hardware.parse("h100:8")))
+    assert remedy == {"model.remat": "full", "optim.moments_dtype": "bfloat16"} and better["fits"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.batch_size": 4}, "4 rows do not divide over 8 devices .* devices beyond the rows go to mesh.context"),
+        (
+            {"mesh.context": 8, "data.budgets.und": 1104, "data.budgets.gen": 12},
+            "data.budgets.gen: 12 tokens do not divide over mesh.context 8",
+        ),
+        ({"mesh.tensor": 3}, "mesh: .* does not make 8 devices"),
+    ],
+)
+def test_a_mesh_that_cannot_be_is_refused(config, changes, message):
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=message):
+        plan.plan(config, hardware.parse("h100:8"))
+
+
+@pytest.mark.parametrize(("topology", "slices"), [("v5e:2x2", 1), ("v5p:2x2x1", 2)])
+def test_the_step_compiles_for_a_tpu(config, topology, slices):
+    pytest.importorskip("libtpu")
+    with config.unlocked():
+        config.mesh.data = slices
+    found = plan.plan(config, hardware.parse(topology, slices))
+    assert found["fits"] and found["bytes a chip"]["temporaries"] > 0
+    assert found["attention"] == "tpu"
