@@ -1,7 +1,8 @@
 """Measures a config with random weights: ``python -m irg_jax.bench WHAT --config configs/midsize.py``.
 
 ``train`` runs the training step, ``generate`` samples two turns for one prompt; both print the seconds of each part
-once everything is compiled. ``growth`` runs steps over longer rows, more rows and more layers.
+once everything is compiled. ``growth`` runs steps over longer rows, more rows and more layers;
+``attention`` times the attention backends at several block sizes.
 """
 
 import functools
@@ -17,6 +18,7 @@ from absl import flags
 
 from irg_jax import config as configs
 from irg_jax.benchmarks import growth
+from irg_jax.benchmarks.attention import attention
 from irg_jax.benchmarks.generate import generate
 from irg_jax.benchmarks.train import train
 from irg_jax.errors import UserError
@@ -27,6 +29,7 @@ _JSON = flags.DEFINE_string("json", None, "a file for the figures")
 _PLOT = flags.DEFINE_string("plot", None, "a .png or .svg file for the curves of growth")
 
 BENCHMARKS: dict[str, Callable[[Any, ModelConfig, int], dict[str, Any]]] = {
+    "attention": attention,
     "generate": generate,
     "growth": growth.growth,
     "train": train,

@@ -19,14 +19,16 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from irg_jax import config as configs
 from irg_jax.benchmarks.train import make_batch
+from irg_jax.errors import UserError
 from irg_jax.models.config import ModelConfig
-from irg_jax.planning import compiled, estimate, hardware
+from irg_jax.planning import compiled, estimate, hardware, scaling
 from irg_jax.planning.hardware import Topology
 from irg_jax.training import program, sharding
-from irg_jax.training.state import count_weights
+from irg_jax.training.state import count_weights, graph_of
 
 _TOPOLOGY = flags.DEFINE_string("topology", None, "such as v5p:2x2x2, v5e:16x16, v6e:8x8 or h100:8", required=True)
 _SLICES = flags.DEFINE_integer("slices", 1, "of that topology, or nodes, joined by the network", lower_bound=1)
+_SCALING = flags.DEFINE_bool("scaling", False, "show by formula how the step scales to 4,096 of these chips, too")
 _JSON = flags.DEFINE_string("json", None, "a file for the plan")
 
 _SIZES = {"float32": 4, "bfloat16": 2}
@@ -56,6 +58,11 @@ def main(config: Any) -> int:
             _print(better)
         else:
             logging.info("\nnothing that was tried makes it fit; take more chips, or a larger mesh.context")
+    if _SCALING.value:
+        found["scaling"] = scale(config, topology)
+        for row in found["scaling"]:
+            logging.info("%(scaling)-6s %(chips)5d chips, %(tokens)11.0f tokens: %(step seconds)7.3f s, %(bound)s", row)
+            logging.info("       MFU %.0f %%, mesh %s", 100 * row["MFU"], row["mesh"])
     if _JSON.value:
         Path(_JSON.value).write_text(json.dumps(found | {"remedy": remedy}, indent=1), encoding="utf-8")
     return 0 if found["fits"] else 1
@@ -93,8 +100,7 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         fits, needed, seconds = sum(parts.values()) < 0.9 * topology.chip.memory, "", 0.0
         collectives = {}
     weights = count_weights(shaped.abstract.params)
-    kept = 2 * _SIZES[config.optim.moments_dtype] + _SIZES[config.optim.ema_dtype]
-    expected = estimate.estimate(model, weights, mesh.shape, topology, load, kept)
+    expected = estimate.estimate(model, weights, mesh.shape, topology, load, _kept_bytes(config))
     days = config.steps * expected.step_seconds / 86400
     return {
         "topology": str(topology),
@@ -121,6 +127,25 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         "days": days,
         "chip-hours": days * 24 * topology.chips,
     }
+
+
+def scale(config: Any, topology: Topology) -> list[dict[str, Any]]:
+    """The rows of ``scaling.table`` for chips of this kind, from as many as the batch has rows to 4,096.
+
+    Raises:
+      UserError: GPUs.
+    """
+    if not topology.compiles:
+        raise UserError(f"--scaling: {topology.name} nodes hold too few chips for a formula of one network; name a TPU")
+    model = ModelConfig.from_mapping(config.model)
+    load, weights = _load(config, model), count_weights(graph_of(model)[1])
+    counts = tuple(n for n in (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096) if n >= load.rows)
+    return list(scaling.table(model, weights, load, topology.name, _kept_bytes(config), counts))
+
+
+def _kept_bytes(config: Any) -> int:
+    """Of both moments and the average of one weight."""
+    return 2 * _SIZES[config.optim.moments_dtype] + _SIZES[config.optim.ema_dtype]
 
 
 def _mesh(config: Any, topology: Topology) -> Mesh | AbstractMesh:
