@@ -108,7 +108,7 @@ class UnifiedTransformer(nnx.Module):
           [B, P, D] in the compute dtype.
         """
         with jax.named_scope("vit"):
-            return self.connector(self.vit(patches.astype(self.dtype), place, spans), place)
+            return gather_tokens(self.connector(self.vit(patches.astype(self.dtype), place, spans), place))
 
     def embed_und(self, ids: jax.Array, vit: jax.Array, features: jax.Array) -> jax.Array:
         """Embeddings of understanding tokens.

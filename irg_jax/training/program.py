@@ -32,7 +32,7 @@ def check_rows(config: Any, mesh: Mesh | AbstractMesh) -> None:
             f"data.batch_size: {rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp) and "
             f"{accumulate} microbatches; devices beyond the rows go to mesh.context"
         )
-    for name in ("und", "gen"):
+    for name in ("und", "gen", "vit"):
         tokens, parts = config.data.budgets[name], mesh.shape["context"]
         if tokens % parts:
             raise UserError(f"data.budgets.{name}: {tokens} tokens do not divide over mesh.context {parts}")

@@ -111,9 +111,9 @@ def _entry(split: tuple[str, ...]) -> str | tuple[str, ...] | None:
 
 
 def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
-    """For each part of a batch: rows over data and fsdp, the tokens of both streams over context."""
+    """For each part of a batch: rows over data and fsdp, the tokens of both streams and of the ViT over context."""
     rows, tokens = NamedSharding(mesh, P(ROWS)), NamedSharding(mesh, P(ROWS, TOKENS))
-    return {"und": tokens, "gen": tokens, "vit": rows, "images": rows, "sizes": rows}
+    return {"und": tokens, "gen": tokens, "vit": tokens, "images": rows, "sizes": rows}
 
 
 def everywhere(tree: Any, mesh: Mesh) -> Any:
