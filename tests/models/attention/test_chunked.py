@@ -150,6 +150,19 @@ def test_what_nobody_sees_is_not_even_read():
     np.testing.assert_array_equal(attend(k=spoilt[0], v=spoilt[1]).out[:, :16], attend(k=k, v=v).out[:, :16])
 
 
+def test_a_row_of_131072_tokens_works_and_its_samples_do_not_meet():
+    sample = [("text", 254), ("clean", 256), ("vit", 254), ("text", 254), ("noised", 0)]  # 1,024 tokens in 128 samples
+    und, gen = 128 * 768, 128 * 256
+    spans = Spans(*(x[None] for x in packed([sample] * 128, und=und, gen=gen)))
+    assert spans.query.shape == (1, 131072) and (spans.query >= 0).all()
+    q, k, v = heads(spans, heads=1, groups=1)
+    out = jax.jit(chunked.attend)(q, k, v, Spans(*map(jnp.asarray, spans))).out
+    last = np.r_[und - 768 : und, und + gen - 256 : und + gen]
+    alone = Spans(*(x[:, last] for x in spans))
+    wanted = chunked.attend(q[:, last], k[:, last], v[:, last], alone).out
+    np.testing.assert_allclose(out[:, last], wanted, atol=1e-5)
+
+
 def test_memory_is_linear_in_the_tokens():
     def temporaries(tokens):
         def loss(q, k, v, spans):
