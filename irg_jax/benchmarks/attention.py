@@ -14,7 +14,7 @@ import numpy as np
 
 from irg_jax.benchmarks.common import seconds
 from irg_jax.benchmarks.train import make_batch
-from irg_jax.models.attention import BACKENDS, PLATFORMS, Backend, chunked, gpu
+from irg_jax.models.attention import BACKENDS, PLATFORMS, Backend, chunked, gpu, tpu
 from irg_jax.models.attention.gpu import Tile, Tiles
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ModelConfig
@@ -56,6 +56,10 @@ def candidates(platform: str) -> dict[str, Backend]:
     tried: dict[str, Backend] = {"plain": BACKENDS["plain"]}
     for block_q, block_k in itertools.product(sizes, sizes):
         tried[f"chunked {block_q} x {block_k}"] = functools.partial(chunked.attend, block_q=block_q, block_k=block_k)
+    if platform == PLATFORMS["tpu"]:
+        for block_q, block_k in itertools.product(sizes, sizes):
+            tried[f"tpu {block_q} x {block_k}"] = functools.partial(tpu.attend, block_q=block_q, block_k=block_k)
+        tried["tpu, defaults"] = tpu.attend
     if platform == PLATFORMS["gpu"]:
         for queries, keys, warps, stages in itertools.product((64, 128), (64, 128), (4, 8), (2, 3)):
             tile = Tile(queries, keys, warps, stages)

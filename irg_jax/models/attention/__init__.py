@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from irg_jax.errors import UserError
-from irg_jax.models.attention import chunked, gpu, plain
+from irg_jax.models.attention import chunked, gpu, plain, tpu
 from irg_jax.models.attention.spans import Attended, Cached, Spans, merged
 from irg_jax.models.placement import HEADS, ROWS, TOKENS
 
@@ -16,10 +16,15 @@ from irg_jax.models.placement import HEADS, ROWS, TOKENS
 # softmax are float32; KV heads are never repeated.
 Backend = Callable[[jax.Array, jax.Array, jax.Array, Spans], Attended]
 
-BACKENDS: dict[str, Backend] = {"plain": plain.attend, "chunked": chunked.attend, "gpu": gpu.attend}
+BACKENDS: dict[str, Backend] = {
+    "plain": plain.attend,
+    "chunked": chunked.attend,
+    "gpu": gpu.attend,
+    "tpu": tpu.attend,
+}
 
 # What each backend needs; the others run anywhere.
-PLATFORMS = {"gpu": "gpu"}
+PLATFORMS = {"gpu": "gpu", "tpu": "tpu"}
 
 
 def backend_for(name: str, platform: str) -> str:

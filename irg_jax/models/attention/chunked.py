@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from irg_jax.models.attention.spans import HIDDEN, LOWEST, SAVED, Attended, Spans, visits
+from irg_jax.models.attention.spans import HIDDEN, LOWEST, SAVED, Attended, Spans, scaled, visits
 
 _FAR = jnp.iinfo(jnp.int32).max
 
@@ -63,7 +63,7 @@ def _attend(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, sizes: Sizes
 def _forward(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, sizes: Sizes) -> tuple[Attended, tuple]:
     def one_row(row: tuple) -> Attended:
         q, k, v, spans = row
-        queries, keys = _blocks(q * q.shape[-1] ** -0.5, k.shape[1], sizes[0]), _key_blocks(k, v, spans, sizes[1])
+        queries, keys = _blocks(scaled(q), k.shape[1], sizes[0]), _key_blocks(k, v, spans, sizes[1])
         positions = _cut(spans.query, sizes[0], -1)
         out, lse = jax.lax.map(functools.partial(_attend_block, keys), (queries, positions))
         return Attended(_tokens(out, q.shape), _tokens(lse, (*q.shape[:2], 1))[..., 0])
@@ -99,7 +99,7 @@ def _backward(sizes: Sizes, saved: tuple, grads: Attended) -> tuple[jax.Array, j
         keys = _key_blocks(k, v, spans, sizes[1])
         # Σ weight · ∂weight over a query's keys, known before any of them is met.
         common = jnp.sum(grad.astype(jnp.float32) * out.astype(jnp.float32), axis=-1) - lse_grad
-        queries = (q * q.shape[-1] ** -0.5, grad, common[..., None], lse[..., None])
+        queries = (scaled(q), grad, common[..., None], lse[..., None])
         zeros = jnp.zeros(keys.k.shape, jnp.float32)
         (k_grad, v_grad), q_grad = jax.lax.scan(
             functools.partial(_attend_block_grad, keys),

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from irg_jax.models.attention.spans import HIDDEN, LOWEST, Attended, Spans, visible
+from irg_jax.models.attention.spans import HIDDEN, LOWEST, Attended, Spans, scaled, visible
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> Attended:
@@ -12,7 +12,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> Attended:
     keys, groups = k.shape[1:3]
     repeat = heads // groups
     # The query heads of a group stand below one another, so that each group is one plain matmul.
-    q = (q * size**-0.5).reshape(batch, queries, groups, repeat, size).transpose(0, 2, 3, 1, 4)
+    q = scaled(q).reshape(batch, queries, groups, repeat, size).transpose(0, 2, 3, 1, 4)
     q = q.reshape(batch, groups, repeat * queries, size)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     scores = jnp.einsum("bgqd,bgkd->bgqk", q, k, preferred_element_type=jnp.float32)

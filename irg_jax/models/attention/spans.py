@@ -64,6 +64,11 @@ class Attended(NamedTuple):
     lse: jax.Array
 
 
+def scaled(q: jax.Array) -> jax.Array:
+    """q / √D. The root is not rounded to the dtype of q: that would shift all scores one way."""
+    return (q.astype(jnp.float32) * q.shape[-1] ** -0.5).astype(q.dtype)
+
+
 def merged(a: Attended, b: Attended) -> jax.Array:
     """Attention over the keys of both, float32 [B, Q, H, D]."""
     highest = jnp.maximum(a.lse, b.lse)
