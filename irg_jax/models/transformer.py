@@ -79,7 +79,7 @@ class UnifiedTransformer(nnx.Module):
         d = decoder.hidden
         normal = nnx.initializers.normal(0.02)
         self.embedding = param(rngs, nnx.initializers.normal(0.5), (decoder.vocab, d), ("vocab", "embed"))
-        self.vit = ViT(config.vit, config.attention, rngs=rngs)
+        self.vit = ViT(config.vit, config.attention, REMAT[config.remat], rngs=rngs)
         self.connector = Connector(config.vit, d, rngs=rngs)
         self.time = TimeEmbedding(config.time_features, d, rngs=rngs)
         lecun, zeros = nnx.initializers.lecun_normal(), nnx.initializers.zeros

@@ -1,5 +1,7 @@
 """The image encoder: a NaViT of packed patches (SigLIP2 as BAGEL uses it), images attending only within themselves."""
 
+from collections.abc import Callable
+
 import jax
 from flax import nnx
 
@@ -40,10 +42,11 @@ class ViTBlock(nnx.Module):
 
 
 class ViT(nnx.Module):
-    """Patches to features; ``backend`` is that of its attention."""
+    """Patches to features; ``backend`` is that of its attention, ``policy`` what the backward pass keeps of a layer."""
 
-    def __init__(self, config: ViTConfig, backend: str, *, rngs: nnx.Rngs):
+    def __init__(self, config: ViTConfig, backend: str, policy: Callable[..., bool], *, rngs: nnx.Rngs):
         d = config.hidden
+        self.policy = policy
         self.patch = Linear(3 * config.patch**2, d, (None, "vit_embed"), bias=True, rngs=rngs, init=_kernel)
         table = (config.patches_per_side**2, d)
         self.position = param(rngs, nnx.initializers.normal(0.02), table, (None, "vit_embed"))
@@ -62,8 +65,8 @@ class ViT(nnx.Module):
           [B, P, hidden].
         """
         x = self.patch(patches) + self.position[...][place].astype(patches.dtype)
-        x, _ = jax.lax.scan(lambda x, block: (block(x, spans), None), x, self.blocks)
-        return self.norm(x)
+        layer = jax.checkpoint(lambda x, block: (block(x, spans), None), policy=self.policy)
+        return self.norm(jax.lax.scan(layer, x, self.blocks)[0])
 
 
 class Connector(nnx.Module):
