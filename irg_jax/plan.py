@@ -87,8 +87,10 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
     if topology.compiles:
         assert isinstance(mesh, Mesh)
         done = compiled.compile_step(config, model, mesh)
-        fits, needed, seconds = done.fits, done.needed, done.seconds
-        parts |= {"batch and frozen": done.arguments - sum(parts.values()), "temporaries": done.temporaries}
+        if done.fits:
+            parts |= {"batch and frozen": done.arguments - sum(parts.values()), "temporaries": done.temporaries}
+        # A program that the compiler lets through may still be larger than the chip.
+        fits, needed, seconds = done.fits and sum(parts.values()) <= topology.chip.memory, done.needed, done.seconds
         collectives = done.collectives
     else:
         rows, tokens = (
@@ -110,7 +112,7 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         "remat": model.remat,
         "fits": fits,
         "needed": needed,
-        "bytes a chip": parts if fits or not topology.compiles else {k: v for k, v in parts.items() if v > 0},
+        "bytes a chip": parts,
         "memory of a chip": topology.chip.memory,
         "compile seconds": seconds,
         "collectives in the program": collectives,
@@ -204,7 +206,8 @@ def _print(found: dict[str, Any]) -> None:
     used, limit = sum(found["bytes a chip"].values()) / 1e9, found["memory of a chip"] / 1e9
     how = "compiled" if found["compile seconds"] else "by formula"
     logging.info("%s, %d chips, mesh %s", found["topology"], found["chips"], found["mesh"])
-    verdict = f"fits: {used:.1f} of {limit:.0f} GB a chip" if found["fits"] else f"DOES NOT FIT {found['needed']}"
+    verdict = "fits" if found["fits"] else f"DOES NOT FIT {found['needed']}".strip()
+    verdict = f"{verdict}: {used:.1f} of {limit:.0f} GB a chip"
     logging.info("%s (%s, %.0f s; attention %s, remat %s)", verdict, how, found["compile seconds"], found["attention"],
                  found["remat"])  # fmt: skip
     for name, value in found["bytes a chip"].items():

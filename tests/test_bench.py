@@ -68,13 +68,15 @@ def test_two_turns_are_measured_in_parts(measure):
 
 
 def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
-    for name in ("LENGTHS", "ROWS", "LAYERS"):
-        monkeypatch.setattr(growth, name, (1, 2))
+    for name, factors in (("LENGTHS", (1, 2)), ("ROWS", (2,)), ("LAYERS", (2,))):
+        monkeypatch.setattr(growth, name, factors)
     (tmp_path / "small.py").write_text(SMALL)
     config = configs.load(tmp_path / "small.py")
+    with config.unlocked():
+        config.data.batch_size = 8  # the tests have eight devices
     found = growth.growth(config, ModelConfig.from_mapping(config.model).on("cpu"), repeats=1)
     x = {name.split(" by ")[1]: [x for x, _ in value] for name, value in found.items()}
-    assert x == {"tokens a row": [1072, 2144], "rows": [2, 4], "layers": [1, 2]}
+    assert x == {"tokens a row": [1072, 2144], "rows": [16], "layers": [2]}
     assert all(y > 0 for value in found.values() for _, y in value)
     growth.plot(found, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 5000
