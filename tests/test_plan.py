@@ -6,9 +6,8 @@ import json
 import pytest
 
 from irg_jax import config as configs
-from irg_jax import plan
 from irg_jax.errors import UserError
-from irg_jax.planning import hardware
+from irg_jax.planning import hardware, stage
 from tests import commands
 from tests.test_bench import SMALL
 
@@ -41,14 +40,14 @@ def test_a_gpu_node_is_planned_by_formula(tmp_path):
 def test_what_makes_it_fit_is_found(config, monkeypatch):
     with config.unlocked():
         config.model.remat = "full"
-    found = plan.plan(config, hardware.parse("h100:8"))
+    found = stage.plan(config, hardware.parse("h100:8"))
     parts = found["bytes a chip"]
     # Room for everything but half of the moments.
     room = (sum(parts.values()) - parts["moments"] / 4) / 0.9
     small = dataclasses.replace(hardware.CHIPS["h100"], memory=room)
     monkeypatch.setitem(hardware.CHIPS, "h100", small)
-    assert not plan.plan(config, hardware.parse("h100:8"))["fits"]
-    remedy, better = next(plan.remedies(config, hardware.parse("h100:8")))
+    assert not stage.plan(config, hardware.parse("h100:8"))["fits"]
+    remedy, better = next(stage.remedies(config, hardware.parse("h100:8")))
     assert remedy == {"model.remat": "full", "optim.moments_dtype": "bfloat16"} and better["fits"]
 
 
@@ -67,7 +66,7 @@ def test_a_mesh_that_cannot_be_is_refused(config, changes, message):
     with config.unlocked():
         config.update_from_flattened_dict(changes)
     with pytest.raises(UserError, match=message):
-        plan.plan(config, hardware.parse("h100:8"))
+        stage.plan(config, hardware.parse("h100:8"))
 
 
 @pytest.mark.parametrize(("topology", "slices"), [("v5e:2x2", 1), ("v5p:2x2x1", 2)])
@@ -75,6 +74,6 @@ def test_the_step_compiles_for_a_tpu(config, topology, slices):
     pytest.importorskip("libtpu")
     with config.unlocked():
         config.mesh.data = slices
-    found = plan.plan(config, hardware.parse(topology, slices))
+    found = stage.plan(config, hardware.parse(topology, slices))
     assert found["fits"] and found["bytes a chip"]["temporaries"] > 0
     assert found["attention"] == "tpu"

@@ -65,7 +65,7 @@ def test_a_state_holds_the_updates_alone_and_the_base_in_the_compute_type():
     assert {x.dtype for x in jax.tree.leaves(shaped.base)} == {jnp.dtype("bfloat16")}
     assert sum(x.size for x in jax.tree.leaves(state.params)) < 0.3 * sum(x.size for x in jax.tree.leaves(shaped.base))
     q = {weight_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(state.params)}["blocks.und.q.lora_a"]
-    assert q.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp", None)
+    assert q.sharding.spec == jax.sharding.PartitionSpec(None, ("fsdp", "context"), None)
 
 
 @pytest.mark.parametrize(
