@@ -4,14 +4,7 @@ import contextlib
 import os
 import pty
 
-import pytest
-
-from tests.launch.world import FOLDERS, LAUNCH, World, failed
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
+from tests.launch.world import FOLDERS, LAUNCH, failed
 
 
 def test_local_gives_each_process_its_number_and_devices(world):

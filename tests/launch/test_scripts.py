@@ -17,7 +17,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.launch.world import FOLDERS, LAUNCH, MOUNTED, ROOT, TRAINING, World, failed
+from tests.launch.world import FOLDERS, LAUNCH, MOUNTED, ROOT, TRAINING, failed
 
 TPU = ["--name=irg", "--project=p", "--zone=z", "--poll=0", "--settle=0"]
 CREATE = ["--accelerator_type=v5p-128"]
@@ -35,11 +35,6 @@ WHOLE = {
 }
 # The queued resource is not there before create, and is there after it.
 THERE = {"gcloud": [[["list"], [["", 0, 0], ["ACTIVE\n", 0, 0]]]]}
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
 
 
 # --- every script

@@ -8,16 +8,11 @@ import subprocess
 
 import pytest
 
-from tests.launch.world import LAUNCH, MOUNTED, ROOT, TRAINING, World, failed
+from tests.launch.world import LAUNCH, MOUNTED, ROOT, TRAINING, failed
 
 OPTIONS = ["--name=irg", "--project=p", "--zone=z", "--poll=0", "--settle=0"]
 CREATE = ["--accelerator_type=v5p-128"]
 EVERYWHERE = ["--node=all", "--worker=all", "--batch-size=all"]
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
 
 
 def queued(verb, *words):
