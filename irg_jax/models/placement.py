@@ -10,9 +10,14 @@ from jax.sharding import PartitionSpec as P
 ROWS, TOKENS, HEADS = ("data", "fsdp"), "context", "tensor"
 
 
+def devices_a_row() -> int:
+    """How many share the tokens of a row."""
+    return jax.sharding.get_abstract_mesh().shape.get(TOKENS, 1)
+
+
 def splits_tokens() -> bool:
     """Whether the tokens of a row lie on several devices."""
-    return jax.sharding.get_abstract_mesh().shape.get(TOKENS, 1) > 1
+    return devices_a_row() > 1
 
 
 def gather_tokens(x: jax.Array) -> jax.Array:
@@ -27,3 +32,10 @@ def split_tokens(x: jax.Array) -> jax.Array:
     if not splits_tokens():
         return x
     return jax.lax.with_sharding_constraint(x, P(ROWS, TOKENS, *[P.UNCONSTRAINED] * (x.ndim - 2)))
+
+
+def one_a_device(x: jax.Array) -> jax.Array:
+    """``x`` [turns, B·devices_a_row(), …] with its second axis spread over data, fsdp and context."""
+    if not splits_tokens():
+        return x
+    return jax.lax.with_sharding_constraint(x, P(None, (*ROWS, TOKENS), *[P.UNCONSTRAINED] * (x.ndim - 2)))

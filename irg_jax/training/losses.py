@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from irg_jax.models import autoencoder as ae
-from irg_jax.models import flow
+from irg_jax.models import flow, placement
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.cross_entropy import token_cross_entropy
@@ -64,17 +64,34 @@ def latent_tokens(autoencoder: Any, latent_patch: int, batch: dict, noise: jax.A
       float32 [B, G, channels]; arbitrary where the stream is padding.
     """
     gen = batch["gen"]
-
-    def one_of_each_row(picture: tuple) -> jax.Array:
-        pixels, sizes, drawn = picture
-        return ae.to_tokens(autoencoder.encode(ae.to_unit(pixels), sizes, drawn), latent_patch)
-
-    # One picture of every row at a time: an autoencoder's memory at 1024 x 1024 would not bear them all.
-    pictures = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (batch["images"], batch["sizes"], noise))
-    tokens = jnp.moveaxis(jax.lax.map(one_of_each_row, pictures), 0, 1)
+    tokens = _encoded(autoencoder, latent_patch, (batch["images"], batch["sizes"], noise))
     count, rows, columns, channels = tokens.shape[1:]
     index = (gen["image"] * rows + gen["patch_row"]) * columns + gen["patch_column"]
     return jnp.take_along_axis(tokens.reshape(len(tokens), count * rows * columns, channels), index[..., None], axis=1)
+
+
+def _encoded(autoencoder: Any, latent_patch: int, pictures: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+    """Latent patches [B, images, rows, columns, channels] of pixels, their sizes and the posterior's noise.
+
+    A device takes one picture of each of its rows at a time: an autoencoder's memory at 1024 x 1024 would not bear
+    them all; devices that share the tokens of a row share its pictures.
+    """
+    batch, images = pictures[0].shape[:2]
+    devices = placement.devices_a_row()
+    turns = -(-images // devices)
+
+    def deal(x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, [(0, 0), (0, turns * devices - images)] + [(0, 0)] * (x.ndim - 2))
+        x = jnp.moveaxis(x.reshape(batch, devices, turns, *x.shape[2:]), 2, 0)
+        return placement.one_a_device(x.reshape(turns, batch * devices, *x.shape[3:]))
+
+    def encode(dealt: tuple) -> jax.Array:
+        pixels, sizes, drawn = dealt
+        return ae.to_tokens(autoencoder.encode(ae.to_unit(pixels), sizes, drawn), latent_patch)
+
+    tokens = jax.lax.map(encode, jax.tree.map(deal, pictures))
+    tokens = jnp.moveaxis(tokens.reshape(turns, batch, devices, *tokens.shape[2:]), 0, 2)
+    return placement.gather_tokens(tokens.reshape(batch, devices * turns, *tokens.shape[3:])[:, :images])
 
 
 def token_losses(model: UnifiedTransformer, autoencoder: Any, batch: dict, draws: FlowDraws) -> TokenLosses:
