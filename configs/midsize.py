@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     c.data.vit_image.update(max_size=252, min_size=252)
     c.data.batch_size = 1
     c.data.budgets.update(und=2544, gen=1536, vit=972, images=6)  # three samples of 1,360 tokens
-    c.model.update(attention="auto", remat="attention")
+    c.model.update(attention="auto", remat="dots")
     c.sampling.update(
         system_prompt="word " * 197, image_size=(256, 256), prompt_bucket=32, max_prompt=32, max_thinking=(66, 66),
         time_points=50,

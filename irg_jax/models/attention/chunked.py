@@ -36,7 +36,7 @@ class KeyBlocks(NamedTuple):
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, *, block_q: int = 256, block_k: int = 256
+    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, *, block_q: int = 256, block_k: int = 128
 ) -> Attended:
     """See ``attention.Backend``. ``out`` has the dtype of ``q``.
 
