@@ -11,9 +11,11 @@ again, else two. With g = fsdp · context chips that share the weights, c = cont
 import dataclasses
 from collections.abc import Mapping
 
-from irg_jax.models.config import ModelConfig
+from irg_jax.models.config import FluxConfig, ModelConfig
 from irg_jax.planning.hardware import Topology
 from irg_jax.training.flops import train_step_flops
+
+_SIZES = {"bfloat16": 2, "float32": 4}
 
 # Bytes an activation of one token and layer moves through memory, in units of the hidden size: read and written by
 # norms, projections, attention and MLP in bfloat16. An estimate.
@@ -30,6 +32,8 @@ class Load:
       gen: generation tokens.
       vit: ViT patches.
       pairs: visible (query, key) pairs.
+      pictures: that the autoencoder encodes for each row, empty ones included.
+      picture_flops: of encoding one.
     """
 
     rows: int
@@ -37,6 +41,8 @@ class Load:
     gen: float
     vit: float
     pairs: float
+    pictures: int
+    picture_flops: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +87,7 @@ def estimate(
     """
     d, g, c, t = mesh["data"], mesh["fsdp"] * mesh["context"], mesh["context"], mesh["tensor"]
     decoder, chip = model.decoder, topology.chip
-    size = 2 if model.dtype == "bfloat16" else 4
+    size = _SIZES[model.dtype]
     passes = 2 if model.remat in ("none", "dots") else 3
     mine = 1 / (d * mesh["fsdp"])  # of the rows
     tokens = (load.und + load.gen) * mine
@@ -94,7 +100,9 @@ def estimate(
         "activations over tensor": 2 * passes * decoder.layers * tokens / c * decoder.hidden * size * 2 * (t - 1) / t,
     }  # fmt: skip
     flops = train_step_flops(model, und=load.und, gen=load.gen, vit=load.vit, pairs=load.pairs)
-    executed = flops * (passes + 1) / 3
+    # Those who share a row's tokens share its pictures, one at a time; tensor does not split them.
+    encoded = load.rows * mine * -(-load.pictures // c) * load.picture_flops
+    executed = flops * (passes + 1) / 3 / topology.chips + encoded
     across = traffic["gradients reduced over data"] if topology.slices > 1 else 0.0
     memory = (
         passes * 2 * size * weights / t
@@ -102,7 +110,7 @@ def estimate(
         + passes * _ACTIVATION_TRAFFIC * decoder.layers * tokens / c * decoder.hidden
     )
     seconds = {
-        "compute": executed / topology.chips / chip.flops,
+        "compute": executed / chip.flops,
         "memory": memory / chip.bandwidth,
         "links": (sum(traffic.values()) - across) / chip.links,
         "network": across / chip.network,
@@ -110,8 +118,8 @@ def estimate(
     return Estimate(flops, traffic, seconds, flops / topology.chips / chip.flops / max(seconds.values()))
 
 
-def kept_bytes(model: ModelConfig, rows: int, tokens: float) -> float:
-    """Activations that a chip keeps for the backward pass, by formula, where nothing can be compiled.
+def kept_bytes(model: ModelConfig, rows: float, tokens: float) -> float:
+    """Activations of the decoder that a chip keeps for the backward pass, and those of the layer it is in.
 
     Args:
       model: whose ``remat`` counts.
@@ -119,7 +127,7 @@ def kept_bytes(model: ModelConfig, rows: int, tokens: float) -> float:
       tokens: of each row that are the chip's, padding included.
     """
     decoder = model.decoder
-    size = 2 if model.dtype == "bfloat16" else 4
+    size = _SIZES[model.dtype]
     projections = 2 * decoder.hidden + 2 * (decoder.heads + decoder.kv_heads) * decoder.head_dim + 3 * decoder.mlp
     attended = decoder.heads * (decoder.head_dim * size + 4)
     by_layer = {
@@ -132,3 +140,38 @@ def kept_bytes(model: ModelConfig, rows: int, tokens: float) -> float:
     one_layer = (2 * projections * size + attended) * rows * tokens
     logits = 2 * 4 * rows * model.logits_chunk * decoder.vocab
     return rows * tokens * decoder.layers * by_layer + max(one_layer, logits)
+
+
+def temporary_bytes(
+    model: ModelConfig, weights: float, mesh: Mapping[str, int], load: Load, tokens: float, picture: tuple[int, int]
+) -> float:
+    """What a step needs of a chip beside its state, by formula, where nothing can be compiled.
+
+    Activations (``kept_bytes``, and the ViT's likewise); the chip's part of the gradients, and of the weights in the
+    compute type; of two layers, the weights whole and the gradients before they are scattered; of the embedding and the
+    logits' head, the weights whole and one gradient; four arrays of the autoencoder's finest level, a picture a row.
+
+    Args:
+      model: whose ``remat`` and ``dtype`` count.
+      weights: numbers in it.
+      mesh: chips along each axis.
+      load: a global batch.
+      tokens: of a row, padding included.
+      picture: (height, width) of the largest one in pixels.
+    """
+    t, c = mesh["tensor"], mesh["context"]
+    shards, size = mesh["fsdp"] * c * t, _SIZES[model.dtype]
+    rows, vit = load.rows / (mesh["data"] * mesh["fsdp"]), model.vit
+    table = model.decoder.vocab * model.decoder.hidden / t
+    copy = size * weights / shards if size < 4 else 0.0
+    finest = model.autoencoder.width if isinstance(model.autoencoder, FluxConfig) else 3
+    looked_at = load.vit / load.rows * rows / c
+    return (
+        kept_bytes(model, rows, tokens / c)
+        + looked_at * size * (vit.layers * vit.hidden + 2 * (6 * vit.hidden + 2 * vit.mlp))
+        + 4 * weights / shards
+        + copy
+        + 2 * (size + 4) * weights / model.decoder.layers / t
+        + (2 * size + 4) * table
+        + 4 * 4 * rows * picture[0] * picture[1] * finest
+    )

@@ -47,7 +47,9 @@ def table(
     """
     for chips in counts:
         factor = chips / load.rows
-        grown = Load(chips, *(factor * x for x in dataclasses.astuple(load)[1:]))
+        grown = dataclasses.replace(
+            load, rows=chips, **{name: factor * getattr(load, name) for name in ("und", "gen", "vit", "pairs")}
+        )
         for name, axes, work in (("weak", weak(chips), grown), ("strong", strong(chips, load.rows), load)):
             found = estimate(model, weights, axes, Topology(chip, (chips,), 1), work, kept)
             yield {

@@ -8,11 +8,13 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from irg_jax.benchmarks.train import make_batch
+from irg_jax.data import setup
 from irg_jax.errors import UserError
 from irg_jax.models.config import ModelConfig
 from irg_jax.planning import compiled, estimate, scaling
 from irg_jax.planning.hardware import Topology
 from irg_jax.training import program, sharding
+from irg_jax.training.flops import encode_flops
 from irg_jax.training.state import count_weights, graph_of
 
 _SIZES = {"float32": 4, "bfloat16": 2}
@@ -41,7 +43,9 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         "moments": compiled.state_bytes(shaped.abstract.opt),
         "EMA": compiled.state_bytes(shaped.abstract.ema),
     }
-    load = _load(config, model)
+    load, weights = _load(config, model), count_weights(shaped.abstract.params)
+    size = setup.budgets(config.data, model).image_size
+    by_formula = estimate.temporary_bytes(model, weights, mesh.shape, load, _row_tokens(config), size)
     if topology.compiles:
         assert isinstance(mesh, Mesh)
         done = compiled.compile_step(config, model, mesh)
@@ -51,15 +55,10 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         fits, needed, seconds = done.fits and sum(parts.values()) <= topology.chip.memory, done.needed, done.seconds
         collectives = done.collectives
     else:
-        rows, tokens = (
-            load.rows / (mesh.shape["data"] * mesh.shape["fsdp"]),
-            _row_tokens(config) / mesh.shape["context"],
-        )
-        parts["temporaries"] = estimate.kept_bytes(model, rows, tokens) + _gathered(model, shaped, mesh)
+        parts["temporaries"] = by_formula
         # What no formula sees: fragments, workspace, the network's buffers.
         fits, needed, seconds = sum(parts.values()) < 0.9 * topology.chip.memory, "", 0.0
         collectives = {}
-    weights = count_weights(shaped.abstract.params)
     expected = estimate.estimate(model, weights, mesh.shape, topology, load, _kept_bytes(config))
     days = config.steps * expected.step_seconds / 86400
     return {
@@ -71,6 +70,7 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         "fits": fits,
         "needed": needed,
         "bytes a chip": parts,
+        "temporaries by formula": by_formula,
         "memory of a chip": topology.chip.memory,
         "compile seconds": seconds,
         "collectives in the program": collectives,
@@ -137,14 +137,9 @@ def _load(config: Any, model: ModelConfig) -> estimate.Load:
         rows * budgets.gen,
         rows * min(budgets.vit, budgets.und),
         pairs / tokens * rows * _row_tokens(config),
+        budgets.images,
+        encode_flops(model.autoencoder, setup.budgets(config.data, model).image_size),
     )
-
-
-def _gathered(model: ModelConfig, shaped: Any, mesh: Any) -> float:
-    """Gradients in shards, and two layers' weights whole in the compute type."""
-    shards = mesh.shape["fsdp"] * mesh.shape["context"] * mesh.shape["tensor"]
-    weights = count_weights(shaped.abstract.params)
-    return 4 * weights / shards + 2 * 2 * weights / model.decoder.layers / mesh.shape["tensor"]
 
 
 def remedies(config: Any, topology: Topology) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

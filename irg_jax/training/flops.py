@@ -1,6 +1,6 @@
 """Model FLOPs of a training step: matmuls forward and backward, attention by visible pairs, nothing recomputed."""
 
-from irg_jax.models.config import ModelConfig
+from irg_jax.models.config import FluxConfig, ModelConfig, PixelConfig
 
 
 def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float, pairs: float) -> float:
@@ -25,3 +25,26 @@ def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float,
     vit_weights = v.layers * vit_layer + 3 * v.patch**2 * v.hidden + v.hidden * d.hidden + d.hidden**2
     weights = und * und_weights + gen * gen_weights + vit * vit_weights
     return 6 * weights + 12 * pairs * d.layers * d.heads * d.head_dim
+
+
+def encode_flops(config: PixelConfig | FluxConfig, size: tuple[int, int]) -> float:
+    """FLOPs of an autoencoder's matmuls and convolutions for one picture; these are no model FLOPs.
+
+    Args:
+      config: of the autoencoder.
+      size: (height, width) in pixels.
+    """
+    if isinstance(config, PixelConfig):
+        return 0.0
+    places, channels = size[0] * size[1], config.width
+    weights = 9 * 3 * channels * places
+    last = len(config.multipliers) - 1
+    for level, multiplier in enumerate(config.multipliers):
+        before, channels = channels, config.width * multiplier
+        shortcut = before * channels if before != channels else 0
+        weights += (9 * channels * (before + (2 * config.blocks - 1) * channels) + shortcut) * places
+        if level < last:
+            places //= 4
+            weights += 9 * channels**2 * places
+    middle = 4 * 9 * channels**2 + 4 * channels**2 + 2 * places * channels
+    return 2.0 * (weights + (middle + 9 * channels * 2 * config.channels) * places)

@@ -22,7 +22,7 @@ def test_meshes_hold_all_chips_and_divide_the_weights(chips):
 
 
 def test_a_step_takes_as_long_with_a_row_a_chip_and_less_with_the_same_rows():
-    load = Load(rows=8, und=8e5, gen=8e5, vit=4e5, pairs=1e10)
+    load = Load(rows=8, und=8e5, gen=8e5, vit=4e5, pairs=1e10, pictures=12, picture_flops=1e9)
     rows = list(scaling.table(tiny.CONFIG, 1e6, load, "v5p", 12, COUNTS))
     weak, strong = ([row["step seconds"] for row in rows if row["scaling"] == name] for name in ("weak", "strong"))
     assert weak[0] == strong[0]

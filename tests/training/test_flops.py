@@ -1,8 +1,12 @@
 """FLOPs of a step, counted by hand."""
 
+import jax
 import pytest
+from flax import nnx
 
-from irg_jax.training.flops import train_step_flops
+from irg_jax.models.config import FluxConfig
+from irg_jax.models.flux import FluxAutoencoder
+from irg_jax.training.flops import encode_flops, train_step_flops
 from tests import tiny
 
 NOTHING = dict(und=0, gen=0, vit=0, pairs=0)
@@ -37,3 +41,15 @@ def test_counts_add_up():
     assert flops(und=3, gen=5, vit=7, pairs=11) == pytest.approx(
         3 * flops(und=1) + 5 * flops(gen=1) + 7 * flops(vit=1) + 11 * flops(pairs=1)
     )
+
+
+def test_encoding_costs_what_the_compiler_counts():
+    config = FluxConfig(width=64, multipliers=(1, 2, 2), blocks=2, channels=16, scale=1.0, shift=0.0)
+    coder = nnx.eval_shape(lambda: FluxAutoencoder(config, rngs=nnx.Rngs(params=0)))
+    pixels = jax.ShapeDtypeStruct((1, 64, 128, 3), "float32")
+    counted = jax.jit(lambda coder, x: coder.encode(x)).lower(coder, pixels).cost_analysis()["flops"]
+    assert encode_flops(config, (64, 128)) == pytest.approx(counted, rel=0.05)
+
+
+def test_the_pixel_autoencoder_costs_nothing():
+    assert encode_flops(tiny.CONFIG.autoencoder, (32, 32)) == 0
