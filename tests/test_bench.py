@@ -57,7 +57,7 @@ def test_a_step_is_measured_whole_and_in_parts(measure):
 
 def test_a_row_without_room_for_a_sample_is_refused(tmp_path):
     (tmp_path / "small.py").write_text(SMALL)
-    done = commands.run("bench", "train", f"--config={tmp_path / 'small.py'}", "--config.data.budgets.und=100")
+    done = commands.run("bench", "train", f"--config={tmp_path / 'small.py'}", "--config.data.budgets.und=50")
     assert done.returncode == 2 and "data.budgets: a row holds no sample" in done.stderr
 
 

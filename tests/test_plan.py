@@ -7,7 +7,8 @@ import pytest
 
 from irg_jax import config as configs
 from irg_jax.errors import UserError
-from irg_jax.planning import hardware, stage
+from irg_jax.planning import compiled, hardware, stage
+from irg_jax.training import sharding
 from tests import commands
 from tests.test_bench import SMALL
 
@@ -67,6 +68,27 @@ def test_a_mesh_that_cannot_be_is_refused(config, changes, message):
         config.update_from_flattened_dict(changes)
     with pytest.raises(UserError, match=message):
         stage.plan(config, hardware.parse("h100:8"))
+
+
+@pytest.mark.parametrize(
+    ("topology", "slices", "axes"),
+    [
+        ("v5p:4x4x4", 1, dict(fsdp=8, context=8)),
+        ("v6e:16x16", 1, dict(fsdp=8, context=32)),
+        ("v5e:16x16", 1, dict(fsdp=-1, tensor=4)),
+        ("v5p:4x4x4", 2, dict(data=2, fsdp=4, context=16)),
+    ],
+)
+def test_an_axis_may_take_a_part_of_a_direction_of_a_pod(topology, slices, axes):
+    pytest.importorskip("libtpu")
+    devices = compiled.describe(hardware.parse(topology, slices))
+    mesh = sharding.make_mesh(axes, devices)
+    assert (
+        mesh.size == len(devices)
+        and {name: mesh.shape[name] for name in axes if axes[name] > 0}.items() <= axes.items()
+    )
+    # Only along data does one meet another slice.
+    assert len({getattr(device, "slice_index", 0) for device in mesh.devices[0].flat}) == 1
 
 
 @pytest.mark.parametrize(("topology", "slices"), [("v5e:2x2", 1), ("v5p:2x2x1", 2)])

@@ -2,7 +2,7 @@
 
 A sample is a prompt (66 tokens), a thought (194), its picture (clean latents and ViT), a reflection (258) and the
 noised latents of a better picture; the pictures are as large as the config's transforms allow. Every row holds as many
-as its budgets do.
+as its budgets do; where they hold none, texts are shorter.
 """
 
 import functools
@@ -28,6 +28,9 @@ from irg_jax.training.metrics import mfu
 from irg_jax.training.state import Frozen, count_weights
 
 PROMPT, THOUGHT, REFLECTION = 66, 194, 258
+
+# Parts of these lengths, for rows that hold no whole sample.
+_SHORTER = (1, 2, 4, 8)
 
 
 def train(config: Any, model: ModelConfig, repeats: int) -> dict[str, Any]:
@@ -110,14 +113,23 @@ class Run:
 
 
 def make_batch(config: Any, model: ModelConfig) -> dict:
-    """``data.batch_size`` full rows, see ``layout.batch_spec``."""
-    words, sample = vocabulary(config, model), _sample(config.data)
-    parts = layout.segments(sample, words)
-    cost = np.sum([part.cost for part in parts], axis=0)
-    budgets = setup.budgets(config.data, model)
-    count = int(np.min(np.array(budgets.cost) // cost))
-    if count < 1:
-        raise UserError(f"data.budgets: a row holds no sample, which needs (und, gen, vit, images) {tuple(cost)}")
+    """``data.batch_size`` full rows, see ``layout.batch_spec``.
+
+    Raises:
+      UserError: the budgets of a row hold no sample, not even one with an eighth of the text.
+    """
+    words, budgets = vocabulary(config, model), setup.budgets(config.data, model)
+    for shorter in _SHORTER:
+        sample = _sample(config.data, shorter)
+        parts = layout.segments(sample, words)
+        cost = np.sum([part.cost for part in parts], axis=0)
+        count = int(np.min(np.array(budgets.cost) // cost))
+        if count:
+            break
+    else:
+        raise UserError(
+            f"data.budgets: a row holds no sample; one needs (und, gen, vit, images) {tuple(cost.tolist())}"
+        )
     builder = RowBuilder(words, model.max_latent_size, model.vit.patches_per_side)
     for _ in range(count):
         builder.add(sample, parts, dropped=0, mode=0)
@@ -125,10 +137,11 @@ def make_batch(config: Any, model: ModelConfig) -> dict:
     return jax.tree.map(lambda x: np.stack([x] * config.data.batch_size), row)
 
 
-def _sample(data: Any) -> Conversation:
+def _sample(data: Any, shorter: int) -> Conversation:
     size = data.vae_image.max_size
     picture = images.encode_png(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
-    texts = (Text(text(PROMPT)), Text(text(THOUGHT), need_loss=True), Text(text(REFLECTION), need_loss=True))
+    prompt, *thoughts = (text(length // shorter) for length in (PROMPT, THOUGHT, REFLECTION))
+    texts = (Text(prompt), *(Text(thought, need_loss=True) for thought in thoughts))
     clean, noised = Image(picture, need_vae=True, need_vit=True), Image(picture, need_loss=True)
     return Conversation("bench", (texts[0], texts[1], clean, texts[2], noised))
 

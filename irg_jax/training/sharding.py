@@ -51,8 +51,10 @@ def make_mesh(axes: Mapping[str, int], devices: list | None = None) -> Mesh:
     sizes = axis_sizes(axes, len(devices))
     types, shape = (jax.sharding.AxisType.Auto,) * len(sizes), tuple(sizes.values())
     slices = len({getattr(device, "slice_index", 0) for device in devices})
+    # An axis may take a part of a direction of the pod: 8 of 4x4x4 are one direction and half of another.
     if slices == 1:
-        return jax.make_mesh(shape, tuple(sizes), axis_types=types, devices=devices)
+        grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        return Mesh(grid, tuple(sizes), axis_types=types)
     if sizes["data"] % slices:
         raise UserError(f"mesh.data: {sizes['data']} must be a multiple of the {slices} slices, which it spans")
     inside, across = (sizes["data"] // slices, *shape[1:]), (slices, *[1] * (len(shape) - 1))
