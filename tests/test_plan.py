@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import pathlib
 
+import jax
 import pytest
 
 from irg_jax import config as configs
@@ -11,6 +13,8 @@ from irg_jax.planning import compiled, hardware, stage
 from irg_jax.training import sharding
 from tests import commands
 from tests.test_bench import SMALL
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -91,11 +95,46 @@ def test_an_axis_may_take_a_part_of_a_direction_of_a_pod(topology, slices, axes)
     assert len({getattr(device, "slice_index", 0) for device in mesh.devices[0].flat}) == 1
 
 
-@pytest.mark.parametrize(("topology", "slices"), [("v5e:2x2", 1), ("v5p:2x2x1", 2)])
-def test_the_step_compiles_for_a_tpu(config, topology, slices):
+@pytest.fixture
+def compile_quickly():
+    """Half the time of a program that nobody will run."""
+    name = "jax_exec_time_optimization_effort"
+    before = getattr(jax.config, name)
+    jax.config.update(name, -1.0)
+    yield
+    jax.config.update(name, before)
+
+
+def narrow(config):
+    """The 7B configs with fewer and narrower layers and smaller pictures: what takes the compiler minutes there."""
+    config.model.decoder.update(hidden=512, layers=2, heads=8, mlp=512, vocab=2048)
+    config.model.vit.update(hidden=256, layers=1, heads=4, mlp=256)
+    config.model.autoencoder.update(width=32, multipliers=(1, 1, 1, 1), blocks=1)
+    config.data.vae_image.update(max_size=128, min_size=128)
+    config.data.vit_image.update(max_size=126, min_size=126)
+    config.data.budgets.update(und=2048, gen=256, vit=256, images=4)
+
+
+def whole(config):
+    """As it is."""
+
+
+@pytest.mark.usefixtures("compile_quickly")
+@pytest.mark.parametrize(
+    ("name", "change", "topology", "slices", "axes"),
+    [
+        ("shapes_stage1", whole, "v5e:2x2", 1, {}),
+        ("shapes_stage2", whole, "v5e:2x2", 1, {}),
+        ("irg_7b_stage1", narrow, "v5p:2x2x2", 1, {}),
+        ("irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2)),
+    ],
+)
+def test_the_shipped_configs_compile_for_tpus(name, change, topology, slices, axes):
     pytest.importorskip("libtpu")
-    with config.unlocked():
-        config.mesh.data = slices
-    found = stage.plan(config, hardware.parse(topology, slices))
-    assert found["fits"] and found["bytes a chip"]["temporaries"] > 0
-    assert found["attention"] == "tpu"
+    found = configs.load(ROOT / "configs" / f"{name}.py")
+    with found.unlocked():
+        change(found)
+        found.mesh.update(axes)
+    plan = stage.plan(configs.resolve(found, ROOT), hardware.parse(topology, slices))
+    assert plan["fits"] and plan["compile seconds"] > 0 and plan["bytes a chip"]["temporaries"] > 0
+    assert plan["attention"] == ("tpu" if change is narrow else "plain")
