@@ -70,6 +70,7 @@ def get_config() -> ConfigDict:
     c.model.remat = "dots"  # what the backward pass keeps: "none" recomputes nothing, "full" everything
     c.model.attention = "plain"  # or "chunked", in memory linear in the tokens, or "auto", the machine's best
     c.model.logits_chunk = 1024  # tokens whose logits are in memory at once
+    c.model.encode = "within"  # within the step, or "ahead" of it: where the autoencoder runs
 
     # --- training
     c.loss = _section(ce_weight=1.0, mse_weight=0.3, timestep_shift=4.0)  # irg.md §5 has 1, 1, 4

@@ -20,7 +20,7 @@ from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.flux import FluxAutoencoder
 from irg_jax.models.transformer import UnifiedTransformer
-from irg_jax.training.losses import FlowDraws
+from irg_jax.training.losses import FlowDraws, latent_tokens
 from irg_jax.training.optimizer import weight_name
 from irg_jax.training.state import graph_of
 
@@ -64,9 +64,13 @@ def flow_draws(batch: dict, shift: float) -> FlowDraws:
     s = 1 / (1 + np.exp(-before_sigmoid))
     times = np.zeros((1, 7), np.float32)
     times[0, batch["gen"]["block"][0]] = shift * s / (1 + (shift - 1) * s)
-    forward = arrays("train_forward")
-    posterior = forward["vae_posterior_noise"].transpose(0, 2, 3, 1)
-    return FlowDraws(times, forward["flow_noise"][None], posterior[None])
+    return FlowDraws(times, arrays("train_forward")["flow_noise"][None])
+
+
+def latents(batch: dict) -> jax.Array:
+    """The clean latent tokens of the batch, with the released posterior noise."""
+    posterior = arrays("train_forward")["vae_posterior_noise"].transpose(0, 2, 3, 1)
+    return latent_tokens(ReleasedPadding(), 2, batch, posterior[None])
 
 
 @functools.cache
@@ -104,6 +108,7 @@ def config() -> ModelConfig:
             "remat": "none",
             "attention": "plain",
             "logits_chunk": 64,
+            "encode": "within",
         }
     )
 

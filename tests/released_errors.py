@@ -11,7 +11,6 @@ from flax import nnx
 from irg_jax.models import embeddings
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.autoencoder import to_unit
-from irg_jax.training import losses
 from irg_jax.training.optimizer import make_optimizer
 from irg_jax.training.state import graph_of
 from tests import released, tiny
@@ -56,13 +55,13 @@ def training(dtype: str) -> None:
     """Hidden states, losses, gradients and the first update."""
     graphdef, _ = graph_of(dataclasses.replace(released.config(), dtype=dtype))
     weights = released.weights()
-    latents = losses.latent_tokens(released.ReleasedPadding(), 2, BATCH, DRAWS.posterior)
+    latents = released.latents(BATCH)
     run = jax.jit(lambda model, *given: model(*streams(model, *given)))
     hidden = run(nnx.merge(graphdef, weights), BATCH, latents, DRAWS)[:2]
     places = [BATCH[name]["position"][0] for name in ("und", "gen")]
     wanted = [FORWARD["last_hidden_state"][place] for place in places]
     report(f"{dtype}: last hidden state", max(largest(h[0], w) for h, w in zip(hidden, wanted, strict=True)))
-    (_, (token, means)), grads = loss_and_gradients(graphdef, weights, BATCH, DRAWS)
+    (_, (token, means)), grads = loss_and_gradients(graphdef, weights, BATCH, latents, DRAWS)
     learned, noised = BATCH["und"]["weight"] > 0, BATCH["gen"]["noised"]
     report(f"{dtype}: CE per token", largest(token.ce[learned], FORWARD["ce_per_token"]))
     report(f"{dtype}: MSE per token", largest(token.mse[noised], FORWARD["mse_per_token"].mean(-1)))

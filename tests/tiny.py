@@ -18,6 +18,7 @@ from irg_jax.data.trajectory import Trajectory
 from irg_jax.models.autoencoder import PixelAutoencoder
 from irg_jax.models.config import DecoderConfig, ModelConfig
 from irg_jax.models.transformer import UnifiedTransformer
+from irg_jax.training.losses import latent_tokens
 from irg_jax.training.optimizer import weight_name
 from irg_jax.training.state import graph_of
 
@@ -38,6 +39,7 @@ CONFIG = ModelConfig.from_mapping(
         "remat": "none",
         "attention": "plain",
         "logits_chunk": 64,
+        "encode": "within",
     }
 )
 AUTOENCODER = PixelAutoencoder(CONFIG.autoencoder)
@@ -109,6 +111,11 @@ def row(samples: list[Conversation], budgets: Budgets = BUDGETS, dropped: list[i
 
 def batch(*rows: dict) -> dict:
     return jax.tree.map(lambda *x: np.stack(x), *rows)
+
+
+def latents(batch: dict) -> jax.Array:
+    """The clean latent tokens of a batch."""
+    return latent_tokens(AUTOENCODER, CONFIG.latent_patch, batch)
 
 
 def optim(**changes) -> ConfigDict:

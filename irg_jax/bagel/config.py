@@ -156,6 +156,7 @@ def model_section(
         "remat": "full",
         "attention": "auto",
         "logits_chunk": 2048,
+        "encode": "within",
     }  # fmt: skip
 
 

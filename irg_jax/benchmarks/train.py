@@ -96,11 +96,14 @@ class Run:
 
     def parts(self, repeats: int) -> tuple[float, float]:
         """Seconds of the forward pass alone, and of what the backward pass adds."""
-        draws = losses.draw_flow(jax.random.key(0), self._batch, self._model, 1.0)
+        key = jax.random.key(0)
+        draws = losses.draw_flow(key, self._batch, self._model, 1.0)
+        posterior = losses.draw_posterior(key, self._batch, self._model)
 
         def loss(params: nnx.State, frozen: Frozen, batch: dict) -> jax.Array:
             model = nnx.merge(self._shaped.graphdef, params, frozen.base)
-            token = losses.token_losses(model, frozen.autoencoder, batch, draws)
+            x0 = losses.latent_tokens(frozen.autoencoder, self._model.latent_patch, batch, posterior)
+            token = losses.token_losses(model, batch, x0, draws)
             return jnp.sum(token.ce) + jnp.sum(token.mse)
 
         def gradient_norm(*given: Any) -> jax.Array:

@@ -128,6 +128,10 @@ class FluxConfig:
         return 2 ** (len(self.multipliers) - 1)
 
 
+# Pictures are encoded within the training step, or by a program of its own ahead of it, whose memory is free again when
+# the step runs.
+ENCODE = ("within", "ahead")
+
 AUTOENCODERS: dict[str, type[PixelConfig] | type[FluxConfig]] = {"pixel": PixelConfig, "flux": FluxConfig}
 
 
@@ -146,6 +150,7 @@ class ModelConfig:
       remat: what the backward pass keeps, a name in ``REMAT``.
       attention: ``auto`` or a name in ``attention.BACKENDS``; see ``on``.
       logits_chunk: tokens of a row whose logits are in memory at once in training.
+      encode: where training encodes pictures, a name in ``ENCODE``.
     """
 
     decoder: DecoderConfig
@@ -158,6 +163,7 @@ class ModelConfig:
     remat: str
     attention: str
     logits_chunk: int
+    encode: str
 
     def on(self, platform: str) -> "ModelConfig":
         """The same model with the attention backend of a platform, such as ``jax.default_backend()``.
@@ -169,7 +175,7 @@ class ModelConfig:
 
     def run_as(self, other: "ModelConfig") -> "ModelConfig":
         """The same weights, run the way ``other`` is."""
-        how = ("dtype", "remat", "attention", "logits_chunk")
+        how = ("dtype", "remat", "attention", "logits_chunk", "encode")
         return dataclasses.replace(self, **{name: getattr(other, name) for name in how})
 
     @property
@@ -203,6 +209,7 @@ class ModelConfig:
             (config.remat in REMAT, "remat", f"must be one of {', '.join(REMAT)}"),
             (config.attention in ("auto", *BACKENDS), "attention", f"must be one of auto, {', '.join(BACKENDS)}"),
             (config.logits_chunk > 0, "logits_chunk", "must be at least 1"),
+            (config.encode in ENCODE, "encode", f"must be one of {', '.join(ENCODE)}"),
         )
         for fine, key, message in checks:
             if not fine:

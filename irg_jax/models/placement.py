@@ -4,10 +4,18 @@ Rows of a batch lie over the axes ``data`` and ``fsdp``, the tokens of a row ove
 themselves where they live (``param``); the compiler derives the rest.
 """
 
+import math
+
 import jax
 from jax.sharding import PartitionSpec as P
 
 ROWS, TOKENS, HEADS = ("data", "fsdp"), "context", "tensor"
+
+
+def row_shards() -> int:
+    """Into how many parts the rows of a batch are cut."""
+    shape = jax.sharding.get_abstract_mesh().shape
+    return math.prod(shape.get(axis, 1) for axis in ROWS)
 
 
 def devices_a_row() -> int:
@@ -35,7 +43,7 @@ def split_tokens(x: jax.Array) -> jax.Array:
 
 
 def one_a_device(x: jax.Array) -> jax.Array:
-    """``x`` [turns, B·devices_a_row(), …] with its second axis spread over data, fsdp and context."""
-    if not splits_tokens():
+    """``x`` [turns, row_shards() · devices_a_row(), …] with its second axis spread over data, fsdp and context."""
+    if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, P(None, (*ROWS, TOKENS), *[P.UNCONSTRAINED] * (x.ndim - 2)))

@@ -1,5 +1,6 @@
 """The real training step, compiled for a TPU topology on a machine that has none."""
 
+import collections
 import dataclasses
 import os
 import re
@@ -29,8 +30,8 @@ class Compiled:
     Attributes:
       fits: whether it compiled within the chip's memory.
       seconds: that it took.
-      arguments: state, frozen weights and batch.
-      temporaries: activations, gathered weights, workspace.
+      arguments: state, frozen weights and batch; of all programs of a step.
+      temporaries: activations, gathered weights, workspace; of the program that needs the most.
       needed: what the compiler asked for, where it does not fit and says so.
       collectives: how often each kind stands in the program; one in a loop over layers counts once.
     """
@@ -74,9 +75,9 @@ def compile_step(config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
     """
     start = time.monotonic()
     shaped, step = program.build(config, model, mesh, modes=len(config.data.mixture))
-    lowered = step.lower(shaped.abstract, Frozen(_autoencoder(model, mesh), shaped.base), _batch(config, model, mesh))
+    frozen, batch = Frozen(_autoencoder(model, mesh), shaped.base), _batch(config, model, mesh)
     try:
-        compiled = lowered.compile()
+        programs = [lowered.compile() for lowered in step.lower(shaped.abstract, frozen, batch)]
     except jax.errors.JaxRuntimeError as error:
         found = re.search(
             r"Used ([\d.]+\w) of ([\d.]+\w) hbm|\(?([\d.]+G)\)? exceeds available HBM \(([\d.]+G)\)", str(error)
@@ -85,14 +86,14 @@ def compile_step(config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
             raise
         needed = " of ".join(x for x in found.groups() if x) if found else str(error).splitlines()[0][:200]
         return Compiled(False, time.monotonic() - start, 0.0, 0.0, needed, {})
-    memory = compiled.memory_analysis()
+    memory: list[Any] = [program.memory_analysis() for program in programs]
     return Compiled(
         True,
         time.monotonic() - start,
-        memory.argument_size_in_bytes,
-        memory.temp_size_in_bytes,
+        sum(part.argument_size_in_bytes for part in memory),
+        max(part.temp_size_in_bytes for part in memory),
         "",
-        _collectives(compiled),
+        dict(sum((collections.Counter(_collectives(program)) for program in programs), collections.Counter())),
     )
 
 

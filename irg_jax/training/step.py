@@ -1,5 +1,6 @@
 """The training step: one batch in, one state on."""
 
+import functools
 from typing import Any
 
 import jax
@@ -17,24 +18,33 @@ from irg_jax.training.state import Frozen, Shaped, TrainState
 
 
 class Step:
-    """The compiled step on its mesh."""
+    """The compiled step on its mesh: one program, or two where pictures are encoded ahead."""
 
-    def __init__(self, compiled: Any, mesh: Mesh):
-        self._compiled, self._mesh = compiled, mesh
+    def __init__(self, update: Any, encode: Any | None, mesh: Mesh):
+        self._update, self._encode, self._mesh = update, encode, mesh
 
     def __call__(self, state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
         """The next state, and the metrics; the given state is used up."""
         with jax.set_mesh(self._mesh):
-            return self._compiled(state, frozen, batch)
+            if self._encode is None:
+                return self._update(state, frozen, batch)
+            x0 = self._encode(state.step, frozen, batch)
+            return self._update(state, frozen, _without_pixels(batch), x0)
 
-    def lower(self, state: TrainState, frozen: Frozen, batch: dict) -> Any:
-        """The program for these shapes, not compiled; see ``jax.stages.Lowered``."""
+    def lower(self, state: TrainState, frozen: Frozen, batch: dict) -> list[Any]:
+        """The programs for these shapes in the order in which they run, not compiled; see ``jax.stages.Lowered``."""
         with jax.set_mesh(self._mesh):
-            return self._compiled.lower(state, frozen, batch)
+            if self._encode is None:
+                return [self._update.lower(state, frozen, batch)]
+            encode = self._encode.lower(state.step, frozen, batch)
+            x0 = jax.ShapeDtypeStruct(
+                encode.out_info.shape, encode.out_info.dtype, sharding=batch_shardings(self._mesh)["gen"]
+            )
+            return [encode, self._update.lower(state, frozen, _without_pixels(batch), x0)]
 
     def programs(self) -> int:
         """How many were compiled so far."""
-        return self._compiled._cache_size()
+        return sum(program._cache_size() for program in (self._update, self._encode) if program is not None)
 
 
 def make_step(
@@ -53,14 +63,14 @@ def make_step(
     seed: int,
     mesh: Mesh,
 ) -> Step:
-    """Compiles the training step.
+    """Makes the training step, which is compiled at its first call.
 
     The loss is ce_weight·ΣCE/N_CE + mse_weight·ΣMSE/N_MSE with both counts over the global batch, so neither packing,
     nor the number of devices, nor ``accumulate`` changes it.
 
     Args:
       shaped: the state's structure and shardings.
-      config: the model's.
+      config: the model's; its ``encode`` says how many programs a step is.
       optimizer: of ``training.optimizer``.
       schedule: learning rate by step, for the metrics.
       freeze: step from which each weight is frozen, see ``freeze_steps``.
@@ -77,11 +87,18 @@ def make_step(
       the step; its metrics are float32 scalars, but for ``ce_by_mode``, ``mse_by_mode`` [modes].
     """
 
+    def key_of(step: jax.Array) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(seed), step)
+
+    def encode(step: jax.Array, frozen: Frozen, batch: dict) -> jax.Array:
+        noise = losses.draw_posterior(key_of(step), batch, config)
+        return losses.latent_tokens(frozen.autoencoder, config.latent_patch, batch, noise)
+
     def loss_fn(
-        params: nnx.State, frozen: Frozen, batch: dict, draws: FlowDraws, totals: tuple
+        params: nnx.State, frozen: Frozen, batch: dict, x0: jax.Array, draws: FlowDraws, totals: tuple
     ) -> tuple[jax.Array, dict]:
         model = nnx.merge(shaped.graphdef, params, frozen.base)
-        token = losses.token_losses(model, frozen.autoencoder, batch, draws)
+        token = losses.token_losses(model, batch, x0, draws)
         ce, mse = jnp.sum(token.ce) / totals[0], jnp.sum(token.mse) / totals[1]
         loss = ce_weight * ce + mse_weight * mse
         return loss, {
@@ -92,21 +109,22 @@ def make_step(
             "mse_by_mode": losses.by_mode(token.mse, batch["gen"]["mode"], modes),
         }
 
-    def step(state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def update(state: TrainState, frozen: Frozen, batch: dict, x0: jax.Array) -> tuple[TrainState, dict]:
+        key = key_of(state.step)
         draws = losses.draw_flow(key, batch, config, timestep_shift)
         und, gen = batch["und"], batch["gen"]
         noised = gen["noised"].astype(jnp.float32)
         counts = (jnp.sum(und["weight"] > 0), jnp.sum(noised))
         totals = tuple(jnp.maximum(n, 1).astype(jnp.float32) for n in counts)
 
-        def gradients(micro: tuple[dict, FlowDraws]) -> tuple[dict, nnx.State]:
+        def gradients(micro: tuple[dict, jax.Array, FlowDraws]) -> tuple[dict, nnx.State]:
             (_, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, *micro, totals)
             return values, grads
 
         # Strided, so that every microbatch takes an equal part of every device's rows.
         micros = jax.tree.map(
-            lambda x: jnp.moveaxis(x.reshape(x.shape[0] // accumulate, accumulate, *x.shape[1:]), 1, 0), (batch, draws)
+            lambda x: jnp.moveaxis(x.reshape(x.shape[0] // accumulate, accumulate, *x.shape[1:]), 1, 0),
+            (batch, x0, draws),
         )
         shapes = jax.eval_shape(gradients, jax.tree.map(lambda x: x[0], micros))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -136,14 +154,23 @@ def make_step(
         }
         return TrainState(state.step + 1, params, ema, opt), metrics
 
-    whole = NamedSharding(mesh, PartitionSpec())
-    compiled = jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(shaped.shardings, None, batch_shardings(mesh)),
-        out_shardings=(shaped.shardings, whole),
+    def step(state: TrainState, frozen: Frozen, batch: dict) -> tuple[TrainState, dict]:
+        return update(state, frozen, _without_pixels(batch), encode(state.step, frozen, batch))
+
+    whole, rows = NamedSharding(mesh, PartitionSpec()), batch_shardings(mesh)
+    compiled = functools.partial(jax.jit, donate_argnums=0, out_shardings=(shaped.shardings, whole))
+    if config.encode == "within":
+        return Step(compiled(step, in_shardings=(shaped.shardings, None, rows)), None, mesh)
+    return Step(
+        compiled(update, in_shardings=(shaped.shardings, None, _without_pixels(rows), rows["gen"])),
+        jax.jit(encode, in_shardings=(whole, None, rows), out_shardings=rows["gen"]),
+        mesh,
     )
-    return Step(compiled, mesh)
+
+
+def _without_pixels(batch: dict) -> dict:
+    """What is left to read once the pictures are encoded."""
+    return {name: part for name, part in batch.items() if name != "images"}
 
 
 def visible_pairs(stream: dict) -> jax.Array:

@@ -32,7 +32,7 @@ def wrapped(b_scale=0.0):
 def outputs(model):
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
     draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, 4.0)
-    run = jax.jit(lambda model: losses.token_losses(model, tiny.AUTOENCODER, batch, draws))
+    run = jax.jit(lambda model: losses.token_losses(model, batch, tiny.latents(batch), draws))
     return np.concatenate([np.ravel(x) for x in run(model)])
 
 

@@ -27,7 +27,7 @@ from tests import released, tiny
 def test_hidden_states_are_the_released_ones():
     batch, model = released.packed_batch(), released.model()
     draws = released.flow_draws(batch, shift=4.0)
-    latents = losses.latent_tokens(released.ReleasedPadding(), 2, batch, draws.posterior)
+    latents = released.latents(batch)
     und_h, gen_h, _ = jax.jit(lambda model, *given: model(*streams(model, *given)))(model, batch, latents, draws)
     wanted = released.arrays("train_forward")["last_hidden_state"]
     np.testing.assert_allclose(und_h[0], wanted[batch["und"]["position"][0]], atol=1e-4)
@@ -37,7 +37,7 @@ def test_hidden_states_are_the_released_ones():
 def test_bfloat16_hidden_states_are_close_to_the_released_ones():
     batch, draws = released.packed_batch(), released.flow_draws(released.packed_batch(), shift=4.0)
     graphdef, _ = graph_of(dataclasses.replace(released.config(), dtype="bfloat16"))
-    latents = losses.latent_tokens(released.ReleasedPadding(), 2, batch, draws.posterior)
+    latents = released.latents(batch)
     run = jax.jit(lambda model, *given: model(*streams(model, *given)))
     und_h, _, _ = run(nnx.merge(graphdef, released.weights()), batch, latents, draws)
     wanted = released.arrays("train_forward")["last_hidden_state"][batch["und"]["position"][0]]
@@ -65,7 +65,7 @@ def streams(model, batch, latents, draws):
 @functools.partial(jax.jit, static_argnums=0)
 def heads(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
-    latents = losses.latent_tokens(tiny.AUTOENCODER, tiny.CONFIG.latent_patch, batch)
+    latents = tiny.latents(batch)
     # Without noise a token is a function of its pixels, so that it moves with its sample.
     draws = FlowDraws(jnp.full(batch["images"].shape[:2], 0.7), jnp.zeros_like(latents))
     und, gen, _ = model(*streams(model, batch, latents, draws))
@@ -198,7 +198,7 @@ def test_a_cached_prefix_gives_what_one_pass_gives():
 def loss(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
     draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, 4.0)
-    token = losses.token_losses(model, tiny.AUTOENCODER, batch, draws)
+    token = losses.token_losses(model, batch, tiny.latents(batch), draws)
     return token.ce.sum() + token.mse.sum()
 
 

@@ -22,7 +22,6 @@ from irg_jax.sampling import reasoning
 from irg_jax.sampling.guidance import Guidance, guide
 from irg_jax.sampling.sampler import Origin, Sampler
 from irg_jax.sampling.settings import Sampling
-from irg_jax.training.losses import latent_tokens
 from irg_jax.training.state import graph_of
 from tests import tiny
 
@@ -57,7 +56,7 @@ def sampler(settings: Sampling = SETTINGS) -> Sampler:
 def hidden_states(batch, noised, t, has_noised):
     model = tiny.model()
     und, gen, vit = batch["und"], batch["gen"], batch["vit"]
-    x = latent_tokens(tiny.AUTOENCODER, tiny.CONFIG.latent_patch, batch)
+    x = tiny.latents(batch)
     if has_noised:
         # The noised image comes last and fills up the row's generation tokens in order.
         x = jnp.where(gen["noised"][..., None], noised[jnp.cumsum(gen["noised"], axis=1) - 1], x)

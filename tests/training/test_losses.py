@@ -19,9 +19,9 @@ from tests import released, tiny
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def loss_and_gradients(graphdef, weights, batch, draws):
+def loss_and_gradients(graphdef, weights, batch, x0, draws):
     def loss(weights):
-        token = losses.token_losses(nnx.merge(graphdef, weights), released.ReleasedPadding(), batch, draws)
+        token = losses.token_losses(nnx.merge(graphdef, weights), batch, x0, draws)
         means = token.ce.sum() / (batch["und"]["weight"] > 0).sum(), token.mse.sum() / batch["gen"]["noised"].sum()
         return sum(means), (token, means)
 
@@ -33,7 +33,7 @@ def ours():
     batch = released.packed_batch()
     graphdef, _ = graph_of(released.config())
     draws = released.flow_draws(batch, shift=4.0)
-    (_, (token, means)), grads = loss_and_gradients(graphdef, released.weights(), batch, draws)
+    (_, (token, means)), grads = loss_and_gradients(graphdef, released.weights(), batch, released.latents(batch), draws)
     return batch, token, means, grads
 
 
@@ -82,7 +82,7 @@ def test_bfloat16_losses_are_close(ours):
     batch, token, (ce, mse), _ = ours
     graphdef, _ = graph_of(dataclasses.replace(released.config(), dtype="bfloat16"))
     draws = released.flow_draws(batch, shift=4.0)
-    (_, (half, means)), _ = loss_and_gradients(graphdef, released.weights(), batch, draws)
+    (_, (half, means)), _ = loss_and_gradients(graphdef, released.weights(), batch, released.latents(batch), draws)
     assert [float(x) for x in means] == pytest.approx([float(ce), float(mse)], rel=0.01)
     assert np.abs(half.ce - token.ce).max() < 0.1
     assert np.abs(half.mse - token.mse).max() < 0.03
@@ -111,6 +111,13 @@ def test_one_time_an_image_and_noise_for_every_token():
     assert len(np.unique(draws.times)) == draws.times.size
 
 
+def test_the_posterior_has_noise_of_its_own_for_every_picture():
+    batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
+    noise = losses.draw_posterior(jax.random.key(0), batch, tiny.CONFIG)
+    assert noise.shape == (2, tiny.BUDGETS.images, 8, 8, 48)
+    assert len(np.unique(noise)) > 0.99 * noise.size
+
+
 def test_losses_by_mode_leave_padding_out():
     values, modes = np.array([[1, 2, 4, 100]], np.float32), np.array([[0, 2, 2, -1]])
     np.testing.assert_allclose(losses.by_mode(values, modes, 3), [1, 0, 6])
@@ -120,5 +127,5 @@ def test_a_batch_without_pictures_has_a_text_loss():
     budgets = tiny.Budgets(und=40, gen=0, vit=0, images=0, image_size=(32, 32), vit_patch=192)
     batch = tiny.batch(tiny.row([tiny.conversation(0, parts=1)], budgets))
     draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
-    token = losses.token_losses(tiny.model(), tiny.AUTOENCODER, batch, draws)
+    token = losses.token_losses(tiny.model(), batch, tiny.latents(batch), draws)
     assert token.ce.sum() > 0 and token.mse.shape == (1, 0)

@@ -28,7 +28,7 @@ def uneven_batch():
 
 
 @functools.cache
-def compiled(axes, accumulate, freeze):
+def compiled(axes, accumulate, freeze, encode="within"):
     """The step; what makes its first state, from ``tiny.weights()``; and the batch on the devices."""
     settings = tiny.optim(ema=EMA, accumulate=accumulate, freeze=freeze)
     mesh = sharding.make_mesh(dict(axes), jax.devices()[: math.prod(dict(axes).values())])
@@ -38,7 +38,7 @@ def compiled(axes, accumulate, freeze):
     weights = tiny.weights()
     rows = sharding.batch_shardings(mesh)
     step_fn = make_step(
-        shaped, tiny.CONFIG, optimizer=adamw, schedule=schedule, mesh=mesh,
+        shaped, tiny.config(encode=encode), optimizer=adamw, schedule=schedule, mesh=mesh,
         freeze=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
         ce_weight=1.0, mse_weight=1.0, accumulate=accumulate, modes=MODES, seed=0,
     )  # fmt: skip
@@ -51,9 +51,9 @@ def compiled(axes, accumulate, freeze):
 
 
 @functools.cache
-def one_step(axes=(), accumulate=1, freeze=(), step=0):
+def one_step(axes=(), accumulate=1, freeze=(), step=0, encode="within"):
     """The state after one step, and the step's metrics."""
-    step_fn, first_state, batch = compiled(axes, accumulate, freeze)
+    step_fn, first_state, batch = compiled(axes, accumulate, freeze, encode)
     return jax.device_get(step_fn(first_state(step), FROZEN, batch))
 
 
@@ -70,9 +70,17 @@ MESHES = (
 
 
 @pytest.mark.parametrize(
-    "cut", [dict(accumulate=2), dict(accumulate=4), *(dict(axes=tuple(mesh.items())) for mesh in MESHES)], ids=str
+    "cut",
+    [
+        dict(accumulate=2),
+        dict(accumulate=4),
+        dict(encode="ahead"),
+        *(dict(axes=tuple(mesh.items())) for mesh in MESHES),
+        dict(axes=tuple(MESHES[2].items()), encode="ahead", accumulate=2),
+    ],
+    ids=str,
 )
-def test_microbatches_and_devices_change_neither_loss_nor_update(cut):
+def test_microbatches_devices_and_programs_change_neither_loss_nor_update(cut):
     whole_state, whole = one_step()
     state, metrics = one_step(**cut)
     assert set(metrics) == set(whole)
