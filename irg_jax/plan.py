@@ -3,7 +3,7 @@
     python -m irg_jax.plan --config configs/irg_7b_stage1.py --topology v5p:2x2x2
     python -m irg_jax.plan --config configs/irg_7b_stage1.py --topology v5p:4x4x4 --config.mesh.context=8
 
-TPU programs are compiled for the topology, whole, without one; GPU nodes are planned by formula.
+TPU programs are compiled for the topology, whole, without one; GPU nodes, and all with ``--formula``, by formula.
 """
 
 import json
@@ -18,6 +18,7 @@ from irg_jax import config as configs
 from irg_jax.planning import hardware, stage
 
 _TOPOLOGY = flags.DEFINE_string("topology", None, "such as v5p:2x2x2, v5e:16x16, v6e:8x8 or h100:8", required=True)
+_FORMULA = flags.DEFINE_bool("formula", False, "do not compile: seconds instead of minutes, memory by formula")
 _SLICES = flags.DEFINE_integer("slices", 1, "of that topology, or nodes, joined by the network", lower_bound=1)
 _SCALING = flags.DEFINE_bool("scaling", False, "show by formula how the step scales to 4,096 of these chips, too")
 _JSON = flags.DEFINE_string("json", None, "a file for the plan")
@@ -29,11 +30,11 @@ def main(config: Any) -> int:
     jax.config.update("jax_platforms", "cpu")
     topology = hardware.parse(_TOPOLOGY.value, _SLICES.value)
     config = configs.resolve(config, Path.cwd())
-    found = stage.plan(config, topology)
+    found = stage.plan(config, topology, _FORMULA.value)
     _print(found)
     remedy: dict[str, Any] = {}
     if not found["fits"]:
-        remedy, better = next(stage.remedies(config, topology), ({}, found))
+        remedy, better = next(stage.remedies(config, topology, _FORMULA.value), ({}, found))
         if remedy:
             logging.info("\nit fits with %s:", " ".join(f"--config.{key}={value}" for key, value in remedy.items()))
             _print(better)

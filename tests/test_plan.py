@@ -42,6 +42,12 @@ def test_a_gpu_node_is_planned_by_formula(tmp_path):
     assert "fits: " in done.stderr and "chip-hours" in done.stderr
 
 
+def test_a_pod_is_planned_by_formula_where_that_is_asked(config):
+    plan = stage.plan(config, hardware.parse("v5e:2x4"), by_formula=True)
+    assert plan["fits"] and plan["compile seconds"] == 0 and plan["attention"] == "tpu"
+    assert plan["bytes a chip"]["temporaries"] == plan["temporaries by formula"]
+
+
 def test_what_makes_it_fit_is_found(config, monkeypatch):
     with config.unlocked():
         config.model.remat = "full"

@@ -28,14 +28,20 @@ REMEDIES = (
 )
 
 
-def plan(config: Any, topology: Topology) -> dict[str, Any]:
+def plan(config: Any, topology: Topology, by_formula: bool = False) -> dict[str, Any]:
     """Memory, work, traffic, time and cost of a stage on a topology.
+
+    Args:
+      config: of the stage.
+      topology: where.
+      by_formula: compile nothing, which takes seconds instead of minutes; what cannot be compiled for never is.
 
     Raises:
       UserError: a mesh or batch that cannot be there, or an unknown topology.
     """
     model = ModelConfig.from_mapping(config.model).on("tpu" if topology.compiles else "gpu")
-    mesh = _mesh(config, topology)
+    by_formula = by_formula or not topology.compiles
+    mesh = _mesh(config, topology, by_formula)
     program.check_rows(config, mesh)
     shaped = program.build(config, model, mesh, modes=len(config.data.mixture)).shaped
     parts = {
@@ -45,8 +51,8 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
     }
     load, weights = _load(config, model), count_weights(shaped.abstract.params)
     size = setup.budgets(config.data, model).image_size
-    by_formula = estimate.temporary_bytes(model, weights, mesh.shape, load, _row_tokens(config), size)
-    if topology.compiles:
+    temporaries = estimate.temporary_bytes(model, weights, mesh.shape, load, _row_tokens(config), size)
+    if not by_formula:
         assert isinstance(mesh, Mesh)
         done = compiled.compile_step(config, model, mesh)
         if done.fits:
@@ -55,7 +61,7 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         fits, needed, seconds = done.fits and sum(parts.values()) <= topology.chip.memory, done.needed, done.seconds
         collectives = done.collectives
     else:
-        parts["temporaries"] = by_formula
+        parts["temporaries"] = temporaries
         # What no formula sees: fragments, workspace, the network's buffers.
         fits, needed, seconds = sum(parts.values()) < 0.9 * topology.chip.memory, "", 0.0
         collectives = {}
@@ -70,7 +76,7 @@ def plan(config: Any, topology: Topology) -> dict[str, Any]:
         "fits": fits,
         "needed": needed,
         "bytes a chip": parts,
-        "temporaries by formula": by_formula,
+        "temporaries by formula": temporaries,
         "memory of a chip": topology.chip.memory,
         "compile seconds": seconds,
         "collectives in the program": collectives,
@@ -108,8 +114,8 @@ def _kept_bytes(config: Any) -> int:
     return 2 * _SIZES[config.optim.moments_dtype] + _SIZES[config.optim.ema_dtype]
 
 
-def _mesh(config: Any, topology: Topology) -> Mesh | AbstractMesh:
-    if topology.compiles:
+def _mesh(config: Any, topology: Topology, by_formula: bool) -> Mesh | AbstractMesh:
+    if not by_formula:
         return sharding.make_mesh(config.mesh, compiled.describe(topology))
     sizes = sharding.axis_sizes(config.mesh, topology.chips)
     return AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
@@ -142,14 +148,16 @@ def _load(config: Any, model: ModelConfig) -> estimate.Load:
     )
 
 
-def remedies(config: Any, topology: Topology) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def remedies(
+    config: Any, topology: Topology, by_formula: bool = False
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """What makes it fit, tried one on top of the other."""
     changed, so_far = config.copy_and_resolve_references(), dict[str, Any]()
     for remedy in REMEDIES:
         with changed.unlocked():
             changed.update_from_flattened_dict(remedy)
         so_far |= remedy
-        found = plan(changed, topology)
+        found = plan(changed, topology, by_formula)
         logging.info("tried %s: %s", so_far, "fits" if found["fits"] else f"does not fit, {found['needed']}")
         if found["fits"]:
             yield so_far, found
