@@ -149,7 +149,7 @@ def temporary_bytes(
 
     Activations (``kept_bytes``, and the ViT's likewise); the chip's part of the gradients, and of the weights in the
     compute type; of two layers, the weights whole and the gradients before they are scattered; of the embedding and the
-    logits' head, the weights whole and one gradient; four arrays of the autoencoder's finest level, a picture a row.
+    logits' head, the weights whole and one gradient; four arrays of the autoencoder's finest level, of one picture.
 
     Args:
       model: whose ``remat`` and ``dtype`` count.
@@ -173,5 +173,5 @@ def temporary_bytes(
         + copy
         + 2 * (size + 4) * weights / model.decoder.layers / t
         + (2 * size + 4) * table
-        + 4 * 4 * rows * picture[0] * picture[1] * finest
+        + 4 * 4 * picture[0] * picture[1] * finest
     )

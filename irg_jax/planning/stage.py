@@ -24,6 +24,7 @@ REMEDIES = (
     {"model.remat": "full"},
     {"optim.moments_dtype": "bfloat16"},
     {"optim.ema_dtype": "bfloat16"},
+    {"model.encode": "ahead"},
     {"model.remat": "offload"},
 )
 
@@ -50,7 +51,7 @@ def plan(config: Any, topology: Topology, by_formula: bool = False) -> dict[str,
         "EMA": compiled.state_bytes(shaped.abstract.ema),
     }
     load, weights = _load(config, model), count_weights(shaped.abstract.params)
-    size = setup.budgets(config.data, model).image_size
+    size = _picture(config, model)
     temporaries = estimate.temporary_bytes(model, weights, mesh.shape, load, _row_tokens(config), size)
     if not by_formula:
         assert isinstance(mesh, Mesh)
@@ -125,6 +126,10 @@ def _row_tokens(config: Any) -> int:
     return config.data.budgets.und + config.data.budgets.gen
 
 
+def _picture(config: Any, model: ModelConfig) -> tuple[int, int]:
+    return setup.budgets(config.data, model).image_size
+
+
 def _load(config: Any, model: ModelConfig) -> estimate.Load:
     """Full rows, with the visible pairs a token of the benchmark's samples."""
     one = config.copy_and_resolve_references()
@@ -144,7 +149,7 @@ def _load(config: Any, model: ModelConfig) -> estimate.Load:
         rows * min(budgets.vit, budgets.und),
         pairs / tokens * rows * _row_tokens(config),
         budgets.images,
-        encode_flops(model.autoencoder, setup.budgets(config.data, model).image_size),
+        encode_flops(model.autoencoder, _picture(config, model)),
     )
 
 
