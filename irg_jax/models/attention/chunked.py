@@ -18,6 +18,11 @@ _FAR = jnp.iinfo(jnp.int32).max
 
 Sizes = tuple[int, int]
 
+# Queries and keys in a block: of a packed row, small enough to skip most of what is hidden; of a row of few queries, as
+# in sampling, which see nearly all there is, large enough for few steps.
+PACKED: Sizes = (256, 128)
+FEW: Sizes = (512, 1024)
+
 
 class KeyBlocks(NamedTuple):
     """The keys of one row in blocks.
@@ -36,7 +41,7 @@ class KeyBlocks(NamedTuple):
 
 
 def attend(
-    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, *, block_q: int = 256, block_k: int = 128
+    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, *, block_q: int | None = None, block_k: int | None = None
 ) -> Attended:
     """See ``attention.Backend``. ``out`` has the dtype of ``q``.
 
@@ -49,10 +54,11 @@ def attend(
       v: [B, K, G, D].
       spans: visibility of ``k``.
       block_q: queries in a block. Few blocks are visited where the queries of a block are neighbours in position.
-      block_k: keys in a block.
+      block_k: keys in a block. By default both are those of ``PACKED``, or of ``FEW`` where that holds all queries.
     """
-    sizes = (min(block_q, max(q.shape[1], 1)), min(block_k, max(k.shape[1], 1)))
-    return _attend(q, k, v, spans, sizes)
+    defaults = FEW if q.shape[1] <= FEW[0] else PACKED
+    sizes = (block_q or defaults[0], block_k or defaults[1])
+    return _attend(q, k, v, spans, (min(sizes[0], max(q.shape[1], 1)), min(sizes[1], max(k.shape[1], 1))))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
