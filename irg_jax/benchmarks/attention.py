@@ -19,6 +19,7 @@ from irg_jax.models.attention.gpu import Tile, Tiles
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ModelConfig
 from irg_jax.training.metrics import mfu
+from irg_jax.training.step import visible_pairs
 
 
 def attention(config: Any, model: ModelConfig, repeats: int) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def attention(config: Any, model: ModelConfig, repeats: int) -> dict[str, Any]:
         jnp.asarray(rng.normal(size=(*shape[:2], n, shape[3])), model.dtype)
         for n in (decoder.heads, decoder.kv_heads, decoder.kv_heads)
     )
-    pairs = float(np.where(columns[0] >= 0, columns[2] - columns[1], 0).sum())
+    pairs = sum(float(visible_pairs(batch[name])) for name in ("und", "gen"))
     flops = 12 * pairs * decoder.heads * decoder.head_dim
     found: dict[str, Any] = {"rows": len(q), "tokens a row": q.shape[1], "visible pairs": int(pairs)}
     both: dict[str, float] = {}

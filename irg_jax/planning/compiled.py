@@ -1,6 +1,5 @@
 """The real training step, compiled for a TPU topology on a machine that has none."""
 
-import collections
 import dataclasses
 import os
 import re
@@ -19,7 +18,8 @@ from irg_jax.models.autoencoder import PixelAutoencoder
 from irg_jax.models.config import ModelConfig, PixelConfig
 from irg_jax.models.flux import FluxAutoencoder
 from irg_jax.planning.hardware import Topology
-from irg_jax.training import program, sharding
+from irg_jax.training import sharding
+from irg_jax.training.program import Program
 from irg_jax.training.state import Frozen
 
 
@@ -62,19 +62,17 @@ def describe(topology: Topology) -> list:
         raise UserError(f"--topology: {name}: {str(error).splitlines()[0]}") from error
 
 
-def compile_step(config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
+def compile_step(built: Program, config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
     """Compiles a stage's step for the devices of a mesh.
 
     Args:
+      built: of the stage, for that mesh.
       config: of the stage.
       model: with the attention backend of the platform.
       mesh: of ``describe``'s devices.
-
-    Raises:
-      UserError: a mesh on which the config cannot run.
     """
     start = time.monotonic()
-    shaped, step = program.build(config, model, mesh, modes=len(config.data.mixture))
+    shaped, step = built
     frozen, batch = Frozen(_autoencoder(model, mesh), shaped.base), _batch(config, model, mesh)
     try:
         programs = [lowered.compile() for lowered in step.lower(shaped.abstract, frozen, batch)]
@@ -93,7 +91,7 @@ def compile_step(config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
         sum(part.argument_size_in_bytes for part in memory),
         max(part.temp_size_in_bytes for part in memory),
         "",
-        dict(sum((collections.Counter(_collectives(program)) for program in programs), collections.Counter())),
+        _collectives(programs),
     )
 
 
@@ -116,9 +114,9 @@ def _autoencoder(model: ModelConfig, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
 
 
-def _collectives(compiled: Any) -> dict[str, int]:
+def _collectives(programs: list) -> dict[str, int]:
     try:
-        text = compiled.as_text()
+        text = "".join(program.as_text() for program in programs)
     except jax.errors.JaxRuntimeError:  # some asynchronous programs cannot be printed
         return {}
     kinds = ("all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute")

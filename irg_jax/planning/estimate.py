@@ -11,11 +11,11 @@ again, else two. With g = fsdp · context chips that share the weights, c = cont
 import dataclasses
 from collections.abc import Mapping
 
+import jax.numpy as jnp
+
 from irg_jax.models.config import FluxConfig, ModelConfig
 from irg_jax.planning.hardware import Topology
 from irg_jax.training.flops import train_step_flops
-
-_SIZES = {"bfloat16": 2, "float32": 4}
 
 # Bytes an activation of one token and layer moves through memory, in units of the hidden size: read and written by
 # norms, projections, attention and MLP in bfloat16. An estimate.
@@ -87,7 +87,7 @@ def estimate(
     """
     d, g, c, t = mesh["data"], mesh["fsdp"] * mesh["context"], mesh["context"], mesh["tensor"]
     decoder, chip = model.decoder, topology.chip
-    size = _SIZES[model.dtype]
+    size = jnp.dtype(model.dtype).itemsize
     passes = 2 if model.remat in ("none", "dots") else 3
     mine = 1 / (d * mesh["fsdp"])  # of the rows
     tokens = (load.und + load.gen) * mine
@@ -127,7 +127,7 @@ def kept_bytes(model: ModelConfig, rows: float, tokens: float) -> float:
       tokens: of each row that are the chip's, padding included.
     """
     decoder = model.decoder
-    size = _SIZES[model.dtype]
+    size = jnp.dtype(model.dtype).itemsize
     projections = 2 * decoder.hidden + 2 * (decoder.heads + decoder.kv_heads) * decoder.head_dim + 3 * decoder.mlp
     attended = decoder.heads * (decoder.head_dim * size + 4)
     by_layer = {
@@ -160,7 +160,7 @@ def temporary_bytes(
       picture: (height, width) of the largest one in pixels.
     """
     t, c = mesh["tensor"], mesh["context"]
-    shards, size = mesh["fsdp"] * c * t, _SIZES[model.dtype]
+    shards, size = mesh["fsdp"] * c * t, jnp.dtype(model.dtype).itemsize
     rows, vit = load.rows / (mesh["data"] * mesh["fsdp"]), model.vit
     table = model.decoder.vocab * model.decoder.hidden / t
     copy = size * weights / shards if size < 4 else 0.0

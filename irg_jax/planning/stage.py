@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
+import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from irg_jax.benchmarks.train import make_batch
@@ -16,8 +16,7 @@ from irg_jax.planning.hardware import Topology
 from irg_jax.training import program, sharding
 from irg_jax.training.flops import encode_flops
 from irg_jax.training.state import count_weights, graph_of
-
-_SIZES = {"float32": 4, "bfloat16": 2}
+from irg_jax.training.step import visible_pairs
 
 # What is tried, one after another and each on top of the last, where a step does not fit.
 REMEDIES = (
@@ -44,7 +43,8 @@ def plan(config: Any, topology: Topology, by_formula: bool = False) -> dict[str,
     by_formula = by_formula or not topology.compiles
     mesh = _mesh(config, topology, by_formula)
     program.check_rows(config, mesh)
-    shaped = program.build(config, model, mesh, modes=len(config.data.mixture)).shaped
+    built = program.build(config, model, mesh, modes=len(config.data.mixture))
+    shaped = built.shaped
     parts = {
         "params": compiled.state_bytes(shaped.abstract.params),
         "moments": compiled.state_bytes(shaped.abstract.opt),
@@ -55,7 +55,7 @@ def plan(config: Any, topology: Topology, by_formula: bool = False) -> dict[str,
     temporaries = estimate.temporary_bytes(model, weights, mesh.shape, load, _row_tokens(config), size)
     if not by_formula:
         assert isinstance(mesh, Mesh)
-        done = compiled.compile_step(config, model, mesh)
+        done = compiled.compile_step(built, config, model, mesh)
         if done.fits:
             parts |= {"batch and frozen": done.arguments - sum(parts.values()), "temporaries": done.temporaries}
         # A program that the compiler lets through may still be larger than the chip.
@@ -112,7 +112,7 @@ def scale(config: Any, topology: Topology) -> list[dict[str, Any]]:
 
 def _kept_bytes(config: Any) -> int:
     """Of both moments and the average of one weight."""
-    return 2 * _SIZES[config.optim.moments_dtype] + _SIZES[config.optim.ema_dtype]
+    return 2 * jnp.dtype(config.optim.moments_dtype).itemsize + jnp.dtype(config.optim.ema_dtype).itemsize
 
 
 def _mesh(config: Any, topology: Topology, by_formula: bool) -> Mesh | AbstractMesh:
@@ -137,10 +137,7 @@ def _load(config: Any, model: ModelConfig) -> estimate.Load:
         one.data.batch_size = 1
     row = make_batch(one, model)
     tokens = sum(int((row[name]["position"] >= 0).sum()) for name in ("und", "gen"))
-    pairs = sum(
-        float(np.where(row[name]["position"] >= 0, row[name]["end"] - row[name]["start"], 0).sum())
-        for name in ("und", "gen")
-    )
+    pairs = sum(float(visible_pairs(row[name])) for name in ("und", "gen"))
     rows, budgets = config.data.batch_size, config.data.budgets
     return estimate.Load(
         rows,

@@ -64,9 +64,9 @@ class Attended(NamedTuple):
     lse: jax.Array
 
 
-def scaled(q: jax.Array) -> jax.Array:
-    """q / √D. The root is not rounded to the dtype of q: that would shift all scores one way."""
-    return (q.astype(jnp.float32) * q.shape[-1] ** -0.5).astype(q.dtype)
+def scaled(q: jax.Array, times: float = 1.0) -> jax.Array:
+    """q · ``times`` / √D. The factor is not rounded to the dtype of q: that would shift all scores one way."""
+    return (q.astype(jnp.float32) * (q.shape[-1] ** -0.5 * times)).astype(q.dtype)
 
 
 def merged(a: Attended, b: Attended) -> jax.Array:

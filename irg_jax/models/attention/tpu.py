@@ -25,7 +25,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from irg_jax.errors import UserError
-from irg_jax.models.attention.spans import HIDDEN, LOWEST, SAVED, Attended, Spans, visits
+from irg_jax.models.attention.spans import HIDDEN, LOWEST, SAVED, Attended, Spans, scaled, visits
 
 _FAR = jnp.iinfo(jnp.int32).max
 _LOG2E = math.log2(math.e)  # TPUs have an instruction for 2^x
@@ -364,10 +364,8 @@ def _launch(
 
 
 def _rows(q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, blocks: Blocks) -> Row:
-    # In float32: bfloat16 has no such number, and would have all scores a little too large or small.
-    q = (q.astype(jnp.float32) * (q.shape[-1] ** -0.5 * _LOG2E)).astype(q.dtype)
-    sizes = blocks.queries, blocks.keys, blocks.keys
-    q, k, v = (_heads(_padded(x, 3, _LANES), k.shape[2], n) for x, n in zip((q, k, v), sizes, strict=True))
+    sizes, given = (blocks.queries, blocks.keys, blocks.keys), (scaled(q, _LOG2E), k, v)
+    q, k, v = (_heads(_padded(x, 3, _LANES), k.shape[2], n) for x, n in zip(given, sizes, strict=True))
     query = _padded(spans.query, 1, blocks.queries, -1)[:, None]
     bounds = [_padded(x, 1, blocks.keys, fill) for x, fill in ((spans.start, _FAR), (spans.end, 0))]
     return Row(q, k[:, :, 0], v[:, :, 0], query, jnp.stack(bounds, axis=1))
