@@ -83,14 +83,6 @@ def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch):
         RunLog(tmp_path)
 
 
-@pytest.fixture
-def python_handles_ctrl_c():
-    """A shell's background job starts with SIGINT ignored; a person's terminal does not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("python_handles_ctrl_c")
 def test_the_first_interrupt_asks_and_the_second_acts(capsys):
     before = signal.getsignal(signal.SIGINT)

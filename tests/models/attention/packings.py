@@ -1,11 +1,13 @@
 """Rows packed as ``data.layout`` packs them, and how a backend is held against the plain one. Tests share them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from irg_jax.models.attention import plain
-from irg_jax.models.attention.spans import Attended, Spans
+from irg_jax.models.attention.spans import LOWEST, Attended, Spans
 
 UND, GEN, D = 40, 30, 8
 FAR = np.iinfo(np.int32).max
@@ -85,3 +87,42 @@ def assert_as_close_as_the_reference_in_bfloat16(attend, spans):
     reference = with_gradients(plain.attend, *half, spans)
     for got, rounded, wanted in zip(with_gradients(attend, *half, spans), reference, exact, strict=True):
         assert np.linalg.norm(got - wanted) < 1.5 * np.linalg.norm(rounded - wanted)
+
+
+def assert_a_blind_query_gets_zero_and_passes_no_gradient_on(attend):
+    spans = Spans(*(x[None] for x in packed([[("text", 10), ("noised", 5)]])))
+    q, k, v = heads(spans)
+    blind = spans.query < 0
+    (out, lse), pull = jax.vjp(jax.jit(lambda *x: attend(*x, spans)), q, k, v)
+    assert np.abs(out[~blind]).max() > 0 and not out[blind].any()
+    assert (lse[blind] == np.float32(LOWEST)).all()
+    grads = jax.jit(pull)(Attended(jnp.ones_like(out) * blind[..., None, None], jnp.ones_like(lse) * blind[..., None]))
+    assert not any(grad.any() for grad in grads)
+
+
+def assert_no_keys_and_no_queries_are_fine(attend):
+    spans = random_packings(2)
+    q, k, v = heads(spans)
+    nothing = attend(q, k[:, :0], v[:, :0], spans._replace(start=spans.start[:, :0], end=spans.end[:, :0]))
+    assert nothing.out.shape == q.shape and not nothing.out.any() and (nothing.lse == np.float32(LOWEST)).all()
+    assert attend(q[:, :0], k, v, spans._replace(query=spans.query[:, :0])).out.shape == (2, 0, *q.shape[2:])
+
+
+def assert_it_runs_in_scanned_and_rematerialised_layers(attend):
+    spans = random_packings(3)
+    q, k, v = heads(spans)
+
+    def loss(attend, q):
+        layer = jax.checkpoint(lambda x, scale: (x + attend(x, scale * k, v, spans).out, None))
+        return jnp.sum(jax.lax.scan(layer, q, jnp.array([1.0, 0.5]))[0][:, ::3] ** 2)
+
+    got, wanted = (jax.jit(jax.grad(functools.partial(loss, f)))(q) for f in (attend, plain.attend))
+    np.testing.assert_allclose(got, wanted, atol=2e-5)
+
+
+def count_in_gradient(attend, policy, primitive):
+    """How often a primitive stands in a layer's gradient of q under a remat policy."""
+    spans = random_packings(1)
+    q, k, v = heads(spans)
+    layer = jax.checkpoint(lambda q: attend(q, k, v, spans).out, policy=policy)
+    return str(jax.make_jaxpr(jax.grad(lambda q: jnp.sum(layer(q) ** 2)))(q)).count(f" {primitive}[")

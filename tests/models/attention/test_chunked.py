@@ -7,18 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from irg_jax.models.attention import chunked, plain
+from irg_jax.models.attention import chunked
 from irg_jax.models.attention.spans import SAVED, Spans, visits
 from tests import tiny
 from tests.models.attention.packings import (
     UND,
     D,
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on,
     assert_as_close_as_the_reference_in_bfloat16,
     assert_equals_the_reference,
+    assert_it_runs_in_scanned_and_rematerialised_layers,
+    assert_no_keys_and_no_queries_are_fine,
+    count_in_gradient,
     heads,
     packed,
     random_packings,
 )  # fmt: skip
+
+small = functools.partial(chunked.attend, block_q=16, block_k=16)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +38,7 @@ def test_it_equals_the_reference_on_random_packings(count, query_heads, groups, 
 
 
 def test_bfloat16_is_as_close_to_float32_as_the_reference_in_bfloat16():
-    blocks = functools.partial(chunked.attend, block_q=16, block_k=16)
-    assert_as_close_as_the_reference_in_bfloat16(blocks, random_packings(100))
+    assert_as_close_as_the_reference_in_bfloat16(small, random_packings(100))
 
 
 def test_it_equals_the_reference_on_rows_of_the_layout():
@@ -54,46 +59,22 @@ def test_queries_may_be_others_than_the_keys():
 
 
 def test_a_query_that_sees_nothing_gets_zero_and_passes_no_gradient_on():
-    spans = Spans(*(x[None] for x in packed([[("text", 10), ("noised", 5)]])))
-    q, k, v = heads(spans)
-    blind = (spans.query < 0)[..., None, None]
-    out, pull = jax.vjp(lambda *x: chunked.attend(*x, spans, block_q=16, block_k=16).out, q, k, v)
-    assert np.abs(out * ~blind).max() > 0 and not (out * blind).any()
-    assert not any(grad.any() for grad in pull(jnp.ones_like(out) * blind))
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on(small)
 
 
 def test_no_keys_and_no_queries_are_fine():
-    spans = random_packings(2)
-    q, k, v = heads(spans)
-    nothing = chunked.attend(q, k[:, :0], v[:, :0], spans._replace(start=spans.start[:, :0], end=spans.end[:, :0]))
-    assert nothing.out.shape == q.shape and not nothing.out.any()
-    assert chunked.attend(q[:, :0], k, v, spans._replace(query=spans.query[:, :0])).out.shape == (2, 0, 4, D)
+    assert_no_keys_and_no_queries_are_fine(chunked.attend)
 
 
 def test_it_runs_in_scanned_and_rematerialised_layers():
-    spans = random_packings(3)
-    q, k, v = heads(spans)
-
-    def loss(attend, q):
-        layer = jax.checkpoint(lambda x, scale: (x + attend(x, scale * k, v, spans).out, None))
-        return jnp.sum(jax.lax.scan(layer, q, jnp.array([1.0, 0.5]))[0][:, ::3] ** 2)
-
-    blocks = functools.partial(chunked.attend, block_q=16, block_k=16)
-    got, wanted = (jax.jit(jax.grad(functools.partial(loss, f)))(q) for f in (blocks, plain.attend))
-    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert_it_runs_in_scanned_and_rematerialised_layers(small)
 
 
 def test_a_policy_can_keep_what_the_backward_pass_needs():
-    spans = random_packings(1)
-    q, k, v = heads(spans)
-
-    def loops(policy):
-        attend = jax.checkpoint(lambda q: chunked.attend(q, k, v, spans, block_q=16, block_k=16).out, policy=policy)
-        return str(jax.make_jaxpr(jax.grad(lambda q: jnp.sum(attend(q) ** 2)))(q)).count(" while[")
-
     policies = jax.checkpoint_policies
-    assert loops(policies.nothing_saveable) == 3  # forward, forward again, backward
-    assert loops(policies.save_only_these_names(SAVED)) == 2
+    # Forward, forward again, backward.
+    assert count_in_gradient(small, policies.nothing_saveable, "while") == 3
+    assert count_in_gradient(small, policies.save_only_these_names(SAVED), "while") == 2
 
 
 # --- what is skipped

@@ -13,13 +13,16 @@ import pytest
 
 from irg_jax.models.attention import gpu, plain
 from irg_jax.models.attention.gpu import Tile, Tiles
-from irg_jax.models.attention.spans import LOWEST, SAVED, Attended, Spans, visible
+from irg_jax.models.attention.spans import LOWEST, SAVED, Spans, visible
 from tests import tiny
 from tests.models.attention.packings import (
     UND,
-    D,
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on,
     assert_as_close_as_the_reference_in_bfloat16,
     assert_equals_the_reference,
+    assert_it_runs_in_scanned_and_rematerialised_layers,
+    assert_no_keys_and_no_queries_are_fine,
+    count_in_gradient,
     heads,
     packed,
     random_packings,
@@ -98,47 +101,22 @@ def test_queries_may_be_others_than_the_keys(part):
 
 
 def test_a_query_that_sees_nothing_gets_zero_and_passes_no_gradient_on():
-    spans = Spans(*(x[None] for x in packed([[("text", 10), ("noised", 5)]])))
-    q, k, v = heads(spans)
-    blind = spans.query < 0
-    (out, lse), pull = jax.vjp(jax.jit(lambda *x: interpreted()(*x, spans)), q, k, v)
-    assert np.abs(out[~blind]).max() > 0 and not out[blind].any()
-    assert (lse[blind] == np.float32(LOWEST)).all()
-    grads = jax.jit(pull)(Attended(jnp.ones_like(out) * blind[..., None, None], jnp.ones_like(lse) * blind[..., None]))
-    assert not any(grad.any() for grad in grads)
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on(interpreted())
 
 
 def test_no_keys_and_no_queries_are_fine():
-    spans = random_packings(2)
-    q, k, v = heads(spans)
-    nothing = gpu.attend(q, k[:, :0], v[:, :0], spans._replace(start=spans.start[:, :0], end=spans.end[:, :0]))
-    assert nothing.out.shape == q.shape and not nothing.out.any() and (nothing.lse == np.float32(LOWEST)).all()
-    assert gpu.attend(q[:, :0], k, v, spans._replace(query=spans.query[:, :0])).out.shape == (2, 0, 4, D)
+    assert_no_keys_and_no_queries_are_fine(gpu.attend)
 
 
 def test_it_runs_in_scanned_and_rematerialised_layers():
-    spans = random_packings(3)
-    q, k, v = heads(spans)
-
-    def loss(attend, q):
-        layer = jax.checkpoint(lambda x, scale: (x + attend(x, scale * k, v, spans).out, None))
-        return jnp.sum(jax.lax.scan(layer, q, jnp.array([1.0, 0.5]))[0][:, ::3] ** 2)
-
-    got, wanted = (jax.jit(jax.grad(functools.partial(loss, f)))(q) for f in (interpreted(), plain.attend))
-    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert_it_runs_in_scanned_and_rematerialised_layers(interpreted())
 
 
 def test_a_policy_can_keep_what_the_backward_pass_needs():
-    spans = random_packings(1)
-    q, k, v = heads(spans)
-
-    def kernels(policy):
-        attend = jax.checkpoint(lambda q: gpu.attend(q, k, v, spans).out, policy=policy)
-        return str(jax.make_jaxpr(jax.grad(lambda q: jnp.sum(attend(q) ** 2)))(q)).count("pallas_call[")
-
     policies = jax.checkpoint_policies
-    assert kernels(policies.nothing_saveable) == 4  # forward, forward again, the gradients of q, and of k and v
-    assert kernels(policies.save_only_these_names(SAVED)) == 3
+    # Forward, forward again, the gradients of q, and of k and v.
+    assert count_in_gradient(gpu.attend, policies.nothing_saveable, "pallas_call") == 4
+    assert count_in_gradient(gpu.attend, policies.save_only_these_names(SAVED), "pallas_call") == 3
 
 
 # --- what is skipped

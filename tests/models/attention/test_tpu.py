@@ -12,12 +12,16 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from irg_jax.errors import UserError
-from irg_jax.models.attention import plain, tpu
+from irg_jax.models.attention import tpu
 from irg_jax.models.attention.spans import SAVED, Spans, visits
 from tests.models.attention.packings import (
     UND,
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on,
     assert_as_close_as_the_reference_in_bfloat16,
     assert_equals_the_reference,
+    assert_it_runs_in_scanned_and_rematerialised_layers,
+    assert_no_keys_and_no_queries_are_fine,
+    count_in_gradient,
     heads,
     packed,
     random_packings,
@@ -57,45 +61,22 @@ def test_queries_may_be_others_than_the_keys():
 
 
 def test_a_query_that_sees_nothing_gets_zero_and_passes_no_gradient_on():
-    spans = Spans(*(x[None] for x in packed([[("text", 10), ("noised", 5)]])))
-    q, k, v = heads(spans)
-    blind = (spans.query < 0)[..., None, None]
-    out, pull = jax.vjp(lambda *x: attend(*x, spans).out, q, k, v)
-    assert np.abs(out * ~blind).max() > 0 and not (out * blind).any()
-    assert not any(grad.any() for grad in pull(jnp.ones_like(out) * blind))
+    assert_a_blind_query_gets_zero_and_passes_no_gradient_on(attend)
 
 
 def test_no_keys_and_no_queries_are_fine():
-    spans = random_packings(2)
-    q, k, v = heads(spans)
-    nothing = attend(q, k[:, :0], v[:, :0], spans._replace(start=spans.start[:, :0], end=spans.end[:, :0]))
-    assert nothing.out.shape == q.shape and not nothing.out.any()
-    assert attend(q[:, :0], k, v, spans._replace(query=spans.query[:, :0])).out.shape == (2, 0, *q.shape[2:])
+    assert_no_keys_and_no_queries_are_fine(attend)
 
 
 def test_it_runs_in_scanned_and_rematerialised_layers():
-    spans = random_packings(3)
-    q, k, v = heads(spans)
-
-    def loss(attend, q):
-        layer = jax.checkpoint(lambda x, scale: (x + attend(x, scale * k, v, spans).out, None))
-        return jnp.sum(jax.lax.scan(layer, q, jnp.array([1.0, 0.5]))[0][:, ::3] ** 2)
-
-    got, wanted = (jax.jit(jax.grad(functools.partial(loss, f)))(q) for f in (attend, plain.attend))
-    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert_it_runs_in_scanned_and_rematerialised_layers(attend)
 
 
 def test_a_policy_can_keep_what_the_backward_pass_needs():
-    spans = random_packings(1)
-    q, k, v = heads(spans)
-
-    def kernels(policy):
-        layer = jax.checkpoint(lambda q: attend(q, k, v, spans).out, policy=policy)
-        return str(jax.make_jaxpr(jax.grad(lambda q: jnp.sum(layer(q) ** 2)))(q)).count(" pallas_call[")
-
     policies = jax.checkpoint_policies
-    assert kernels(policies.nothing_saveable) == 3  # forward, forward again, backward
-    assert kernels(policies.save_only_these_names(SAVED)) == 2
+    # Forward, forward again, backward.
+    assert count_in_gradient(attend, policies.nothing_saveable, "pallas_call") == 3
+    assert count_in_gradient(attend, policies.save_only_these_names(SAVED), "pallas_call") == 2
 
 
 # --- steps and copies
