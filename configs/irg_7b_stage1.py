@@ -1,4 +1,4 @@
-"""IRG, stage 1, from BAGEL-7B-MoT: the six learning modes for 2,000 steps (arXiv 2509.06945; irg.md §5).
+"""IRG, stage 1, from BAGEL-7B-MoT: the six learning modes for 2,000 steps (arXiv 2509.06945).
 
     python -m irg_jax.convert --from bagel:BAGEL-7B-MoT --to orbax:checkpoints/bagel
     python -m irg_jax.train --config configs/irg_7b_stage1.py --workdir runs/irg --config.data.dir=IRGL-300K
@@ -6,9 +6,8 @@
 "released" marks what the released training script says, "BAGEL" what the checkpoint's own config files say.
 """
 
+from irg_jax.configs import template
 from ml_collections import ConfigDict
-
-from configs import template
 
 
 def get_config() -> ConfigDict:
@@ -20,10 +19,9 @@ def get_config() -> ConfigDict:
     c.data.format = "irgl"
     c.data.dir = "data/IRGL-300K"
     c.data.tokenizer = "checkpoints/bagel/tokenizer"  # BAGEL: Qwen2's
-    for key in ("world", "initial_target", "thinking1"):
-        del c.data[key]  # the published conversations decide these
+    c.data.world = c.data.initial_target = c.data.thinking1 = None  # the published conversations decide these
     c.data.dropout.update(text=0.0, vit=0.0, vae=0.3)  # released
-    c.data.batch_size = 8  # released: 8 GPUs, a pack each
+    c.data.batch_size = 8  # released: 8 GPUs, one pack each
     c.data.rows_per_pack = 1
     # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours: the means of the six
     # modes at 1024 x 1024 with the published weights.
@@ -39,26 +37,26 @@ def get_config() -> ConfigDict:
         norm_eps=1e-6,
     )  # fmt: skip
     c.model.vit.update(hidden=1152, layers=26, heads=16, mlp=4304, patch=14, patches_per_side=70, norm_eps=1e-6)
-    c.model.autoencoder = ConfigDict(
+    c.model.vae = ConfigDict(
         dict(kind="flux", width=128, multipliers=(1, 2, 4, 4), blocks=2, channels=16, scale=0.3611, shift=0.1159)
     )
     c.model.latent_patch = 2
     c.model.max_latent_size = 64
     c.model.time_features = 256
-    c.model.dtype = "bfloat16"  # released
+    c.execution.dtype = "bfloat16"  # released
     # Ours, for memory and speed; they change no number beyond rounding.
-    c.model.update(remat="full", attention="auto", logits_chunk=2048)
+    c.execution.update(remat="full", attention="auto", logits_chunk=2048)
 
     # --- training: released
     c.loss.update(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)
     c.optim.update(
         lr=2e-5, schedule="constant", final_lr=2e-5, warmup_steps=500, b1=0.9, b2=0.95, eps=1e-15, weight_decay=0.0,
-        clip_norm=1.0, ema=0.995,
+        clip_norm=1.0, ema_decay=0.995,
     )  # fmt: skip
-    c.init.ema = "checkpoints/bagel"  # BAGEL's EMA weights
+    c.init_from = "checkpoints/bagel"  # BAGEL's EMA weights
     c.checkpoint.update(every=500, keep=2)
 
-    # --- sampling: paper, section 3.3, and irg.md §6
+    # --- sampling: paper, section 3.3
     c.sampling.update(
         image_size=(1024, 1024), prompt_bucket=64, max_prompt=512, max_thinking=(1024, 1024), temperature=0.3,
         time_points=50, timestep_shift=3.0,

@@ -1,15 +1,14 @@
-"""IRG, stage 2: the two full modes 1:1 for 30,000 steps, from stage 1's EMA weights (arXiv 2509.06945; irg.md §5)."""
+"""IRG, stage 2: the two full modes 1:1 for 30,000 steps, from stage 1's EMA weights (arXiv 2509.06945)."""
 
+from irg_jax.configs import irg_7b_stage1
 from ml_collections import ConfigDict
-
-from configs import irg_7b_stage1
 
 
 def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = irg_7b_stage1.get_config()
     c.steps = 30000  # paper
-    c.init.ema = "runs/irg_stage1"
+    c.init_from = "runs/irg_stage1"
     c.data.seed = 1
     c.data.tokenizer = "{workdir}/../irg_stage1/tokenizer"
     c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))  # paper

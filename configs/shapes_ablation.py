@@ -3,15 +3,14 @@
 Every variant sees the same number of tokens in one stage; each differs from ``base`` by the lines below it.
 """
 
+from irg_jax.configs import shapes_stage1
 from ml_collections import ConfigDict
-
-from configs import shapes_stage1
 
 FULL_MODES = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
 
 
 def base(c: ConfigDict) -> None:
-    """All six modes, two turns, a planned draft first."""
+    """All six modes, two turns; turn 1 learns a plan and the draft."""
 
 
 def full_modes(c: ConfigDict) -> None:
@@ -20,18 +19,18 @@ def full_modes(c: ConfigDict) -> None:
 
 
 def one_turn(c: ConfigDict) -> None:
-    """One turn that paints the good picture at once; its first turn is what counts."""
+    """One turn that learns the good image at once; only its turn 1 counts."""
     c.data.mixture = FULL_MODES[:1]
     c.data.initial_target = "good"
 
 
 def no_thinking1(c: ConfigDict) -> None:
-    """No plan before the first picture."""
+    """No plan before image 1."""
     c.data.thinking1 = "none"
 
 
 def good_first(c: ConfigDict) -> None:
-    """The first turn learns the good picture, as published, not the draft."""
+    """Turn 1 learns the good image, as published, instead of the draft."""
     c.data.initial_target = "good"
 
 

@@ -1,8 +1,7 @@
 """Both stages on the shapes world, held-out prompts and the report, by one command, in minutes on two cores."""
 
+from irg_jax.configs import shapes_stage1, shapes_stage2
 from ml_collections import ConfigDict
-
-from configs import shapes_stage1, shapes_stage2
 
 
 def get_config() -> ConfigDict:

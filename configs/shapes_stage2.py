@@ -1,15 +1,14 @@
-"""Stage 2 on the shapes world: the two full modes 1:1, from stage 1's EMA weights (irg.md §5)."""
+"""Stage 2 on the shapes world: the two full modes 1:1, from stage 1's EMA weights (arXiv 2509.06945)."""
 
+from irg_jax.configs import shapes_stage1
 from ml_collections import ConfigDict
-
-from configs import shapes_stage1
 
 
 def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = shapes_stage1.get_config()
     c.steps = 1700
-    c.init.ema = "{workdir}/stage1"
+    c.init_from = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
     c.data.budgets.update(und=192, vit=48)  # fewer words than in stage 1

@@ -1,20 +1,20 @@
 """Every key of a training config, with what it means: copy this file, keep what differs, import the rest.
 
-    from configs import template
+    from irg_jax.configs import template
 
     def get_config():
         c = template.get_config()
         c.optim.lr = 1e-3
         return c
 
-Any key can be given on the command line too: ``--config configs/mine.py --config.optim.lr=1e-3``. The values here are
-those of a small model on the embedded shapes world.
+Any key can also be given on the command line: ``--config mine.py --config.optim.lr=1e-3``. The values here are those of
+a small model on the embedded shapes world. The config is locked: an unknown key is an error that names the nearest.
 """
 
 from ml_collections import ConfigDict
 
 # (mode, weight, mandatory). Weights are relative; every pack holds at least one sample of each mandatory mode. The
-# published ones of stage 1 (irg.md §5).
+# published ones of stage 1 (IRG, arXiv 2509.06945).
 SIX_MODES = (
     ("initial_thinking_understanding_learning", 0.5, False),
     ("initial_thinking_generation_learning", 0.5, True),
@@ -37,19 +37,17 @@ def get_config() -> ConfigDict:
 
     # --- data. ``{workdir}`` stands for the folder given with --workdir.
     c.data = ConfigDict()
-    c.data.format = "shapes"  # trajectories of the shapes world, or "irgl": the published layout, without the keys *
-    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord); for irgl a folder a mode
+    c.data.format = "shapes"  # trajectories of the shapes world, or "irgl": published folders, keys with * are None
+    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord); for irgl a folder per mode
     c.data.tokenizer = "{workdir}/data/tokenizer"  # Qwen2's file format
     c.data.world = _section(seed=0, train=8000, held_out=600, vocab=512)  # * built if missing
     c.data.seed = 0  # of order and condition dropout
     c.data.mixture = SIX_MODES
-    c.data.initial_target = "draft"  # * what initial_full_learning paints: "draft", or "good" as published
-    c.data.thinking1 = "plan"  # * "none": a first thought that says nothing, for the ablation
-    c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # chance that a condition is left out (irg.md §3)
+    c.data.initial_target = "draft"  # * image that initial_full_learning learns: "draft", or "good" as published
+    c.data.thinking1 = "plan"  # * "none": an empty first thinking, for the ablation
+    c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # probability that a condition is left out, for guidance
     c.data.batch_size = 4  # rows in a global batch
-    c.data.rows_per_pack = (
-        4  # rows that hold the mandatory modes together; 1 is as published, for rows of 40,000 tokens
-    )
+    c.data.rows_per_pack = 4  # rows that hold the mandatory modes together; published: 1, for rows of 40,000 tokens
     c.data.budgets = _section(und=320, gen=192, vit=64, images=3)  # of one row: tokens, tokens, patches, images
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
@@ -62,18 +60,23 @@ def get_config() -> ConfigDict:
         hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=512, rope_theta=1e4, norm_eps=1e-6
     )
     c.model.vit = _section(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
-    c.model.autoencoder = _section(kind="pixel", downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
-    c.model.latent_patch = 1  # latents a token's side; keep its channels below ``hidden``
+    c.model.vae = _section(kind="pixel", downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
+    c.model.latent_patch = 1  # latents per side of a token; keep its channels below ``hidden``
     c.model.max_latent_size = 8  # side of the latent position table
     c.model.time_features = 64
-    c.model.dtype = "float32"  # compute type, or "bfloat16"; weights are float32
-    c.model.remat = "dots"  # what the backward pass keeps: "none" recomputes nothing, "full" everything
-    c.model.attention = "plain"  # or "chunked", in memory linear in the tokens, or "auto", the machine's best
-    c.model.logits_chunk = 1024  # tokens whose logits are in memory at once
-    c.model.encode = "within"  # within the step, or "ahead" of it: where the autoencoder runs
+
+    # --- how the model is executed; nothing here changes a number beyond rounding
+    c.execution = _section(
+        dtype="float32",  # compute type, or "bfloat16"; weights are float32
+        remat="dots",  # what the backward pass keeps: "none" recomputes nothing, "full" everything
+        attention="plain",  # or "chunked", in memory linear in the tokens, or "auto", the platform's best
+        logits_chunk=1024,  # tokens whose logits are in memory at once
+        vae_encode="in_step",  # VAE inside the step's program, or "separate": a program of its own ahead of it
+    )
+    c.lora = None  # or dict(rank=64, alpha=64.0, weights=REGEX): low-rank updates over the weights of init_from
 
     # --- training
-    c.loss = _section(ce_weight=1.0, mse_weight=0.3, timestep_shift=4.0)  # irg.md §5 has 1, 1, 4
+    c.loss = _section(ce_weight=1.0, mse_weight=0.3, timestep_shift=4.0)  # published: 1, 1, 4
     c.optim = _section(
         lr=4e-3,
         schedule="cosine",  # down to final_lr at the last step, or "constant"
@@ -83,19 +86,19 @@ def get_config() -> ConfigDict:
         b2=0.95,
         eps=1e-8,
         weight_decay=0.0,
-        moments_dtype="float32",  # or "bfloat16", rounded at random: 8 bytes a weight become 4
+        moments_dtype="float32",  # or "bfloat16" with stochastic rounding: 8 bytes per weight become 4
         ema_dtype="float32",  # likewise, 4 become 2
         clip_norm=1.0,
-        ema=0.995,
-        accumulate=1,  # microbatches a step
+        ema_decay=0.995,
+        accumulate=1,  # microbatches per step
         freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
     )
-    c.init = _section(ema="")  # a run, or a folder of irg_jax.convert, whose EMA weights this one starts from
+    c.init_from = ""  # a run, or a folder of irg_jax.convert, whose EMA weights this stage starts from
     c.mesh = _section(data=1, fsdp=-1, context=1, tensor=1)  # devices along each axis; −1 is what is left
     c.checkpoint = _section(every=500, keep=2)  # steps, checkpoints
     c.log = _section(every=10)  # steps
 
-    # --- sampling (irg.md §6); a guidance scale of 1 leaves its branch out
+    # --- sampling (IRG, arXiv 2509.06945, section 3.3); a guidance scale of 1 leaves its branch out
     c.sampling = _section(
         system_prompt="",
         image_size=(32, 32),
@@ -108,4 +111,4 @@ def get_config() -> ConfigDict:
         turn1=_section(text_scale=1.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0),
         turn2=_section(text_scale=1.0, image_scale=1.0, interval=(0.0, 1.0), renorm="text_channel", renorm_min=0.0),
     )
-    return c
+    return c.lock()

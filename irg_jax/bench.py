@@ -1,8 +1,8 @@
-"""Measures a config with random weights: ``python -m irg_jax.bench WHAT --config configs/midsize.py``.
+"""Measures a config with random weights: ``python -m irg_jax.bench BENCHMARK --config configs/midsize.py``.
 
 ``train`` runs the training step, ``generate`` samples two turns for one prompt; both print the seconds of each part
-once everything is compiled. ``growth`` runs steps over longer rows, more rows and more layers;
-``attention`` times the attention backends at several block sizes.
+after compiling. ``growth`` runs steps over longer rows, more rows and more layers; ``attention`` times the attention
+backends at several block sizes.
 """
 
 import functools
@@ -16,19 +16,20 @@ from typing import Any
 import jax
 from absl import flags
 
-from irg_jax import config as configs
-from irg_jax.benchmarks import growth
-from irg_jax.benchmarks.attention import attention
-from irg_jax.benchmarks.generate import generate
-from irg_jax.benchmarks.train import train
-from irg_jax.errors import UserError
-from irg_jax.models.config import ModelConfig
+from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.schema import did_you_mean, resolve
+from irg_jax.core.errors import UserError
+from irg_jax.perf import growth
+from irg_jax.perf.attention import attention
+from irg_jax.perf.generate import generate
+from irg_jax.perf.train import train
+from irg_jax.training.config import StageConfig, parse_stage
 
-_REPEATS = flags.DEFINE_integer("repeats", 3, "measured runs, after one that compiles", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "a file for the figures")
-_PLOT = flags.DEFINE_string("plot", None, "a .png or .svg file for the curves of growth")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "measured calls, after one that compiles", lower_bound=1)
+_JSON = flags.DEFINE_string("json", None, "file for the figures")
+_PLOT = flags.DEFINE_string("plot", None, ".png or .svg file for the curves of growth")
 
-BENCHMARKS: dict[str, Callable[[Any, ModelConfig, int], dict[str, Any]]] = {
+BENCHMARKS: dict[str, Callable[[StageConfig, int], dict[str, Any]]] = {
     "attention": attention,
     "generate": generate,
     "growth": growth.growth,
@@ -36,14 +37,13 @@ BENCHMARKS: dict[str, Callable[[Any, ModelConfig, int], dict[str, Any]]] = {
 }
 
 
-def main(config: Any, what: str) -> None:
-    """Measures ``what`` and prints it."""
-    configs.log_plainly()
-    if what not in BENCHMARKS:
-        raise UserError(f"irg_jax.bench: {what!r} is none of {', '.join(BENCHMARKS)}")
-    config = configs.resolve(config, Path.cwd())
-    model = ModelConfig.from_mapping(config.model).on(jax.default_backend())
-    figures = BENCHMARKS[what](config, model, _REPEATS.value)
+def main(config: StageConfig, benchmark: str) -> None:
+    """Runs a benchmark and prints its figures."""
+    log_plainly()
+    if benchmark not in BENCHMARKS:
+        nearest = did_you_mean(benchmark, BENCHMARKS)
+        raise UserError(f"irg_jax.bench: {benchmark!r} is not one of {', '.join(BENCHMARKS)}{nearest}")
+    figures = BENCHMARKS[benchmark](resolve(config, Path.cwd()), _REPEATS.value)
     device = jax.devices()[0]
     figures |= {"device": device.device_kind, "platform": device.platform, "jax": jax.__version__}
     for name, value in figures.items():
@@ -55,5 +55,5 @@ def main(config: Any, what: str) -> None:
 
 
 if __name__ == "__main__":
-    # The word behind the command is not a flag.
-    configs.run(functools.partial(main, what=sys.argv.pop(1) if len(sys.argv) > 1 else ""))
+    # The name of the benchmark is the only argument that is not a flag.
+    run_command(functools.partial(main, benchmark=sys.argv.pop(1) if len(sys.argv) > 1 else ""), parse_stage)

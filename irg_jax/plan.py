@@ -1,9 +1,10 @@
-"""Says whether a config fits a machine that is not at hand, and how fast it could be there.
+"""Says whether a config fits a machine, which need not be available, and how fast a step could be there.
 
     python -m irg_jax.plan --config configs/irg_7b_stage1.py --topology v5p:2x2x2
     python -m irg_jax.plan --config configs/irg_7b_stage1.py --topology v5p:4x4x4 --config.mesh.context=8
 
-TPU programs are compiled for the topology, whole, without one; GPU nodes, and all with ``--formula``, by formula.
+For TPUs the whole step is compiled, which needs no TPU; GPU nodes, and everything with ``--formula``, are planned by
+formula.
 """
 
 import json
@@ -14,22 +15,25 @@ from typing import Any
 import jax
 from absl import flags
 
-from irg_jax import config as configs
-from irg_jax.planning import hardware, stage
+from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.schema import resolve
+from irg_jax.planning import stage
+from irg_jax.planning import topology as hardware
+from irg_jax.training.config import StageConfig, parse_stage
 
 _TOPOLOGY = flags.DEFINE_string("topology", None, "such as v5p:2x2x2, v5e:16x16, v6e:8x8 or h100:8", required=True)
 _FORMULA = flags.DEFINE_bool("formula", False, "do not compile: seconds instead of minutes, memory by formula")
-_SLICES = flags.DEFINE_integer("slices", 1, "of that topology, or nodes, joined by the network", lower_bound=1)
-_SCALING = flags.DEFINE_bool("scaling", False, "show by formula how the step scales to 4,096 of these chips, too")
-_JSON = flags.DEFINE_string("json", None, "a file for the plan")
+_SLICES = flags.DEFINE_integer("slices", 1, "number of such slices, or nodes, joined by the network", lower_bound=1)
+_SCALING = flags.DEFINE_bool("scaling", False, "also show, by formula, how a step scales to 4,096 of these chips")
+_JSON = flags.DEFINE_string("json", None, "file for the plan")
 
 
-def main(config: Any) -> int:
-    """Prints the plan; status 0 if the step fits as the config says, else 1."""
-    configs.log_plainly()
+def main(config: StageConfig) -> int:
+    """Prints the plan; returns status 0 if the step fits without changes to the config, else 1."""
+    log_plainly()
     jax.config.update("jax_platforms", "cpu")
     topology = hardware.parse(_TOPOLOGY.value, _SLICES.value)
-    config = configs.resolve(config, Path.cwd())
+    config = resolve(config, Path.cwd())
     found = stage.plan(config, topology, _FORMULA.value)
     _print(found)
     remedy: dict[str, Any] = {}
@@ -39,11 +43,13 @@ def main(config: Any) -> int:
             logging.info("\nit fits with %s:", " ".join(f"--config.{key}={value}" for key, value in remedy.items()))
             _print(better)
         else:
-            logging.info("\nnothing that was tried makes it fit; take more chips, or a larger mesh.context")
+            logging.info("\nno change that was tried makes it fit; take more chips, or a larger mesh.context")
     if _SCALING.value:
         found["scaling"] = stage.scale(config, topology)
         for row in found["scaling"]:
-            logging.info("%(scaling)-6s %(chips)5d chips, %(tokens)11.0f tokens: %(step seconds)7.3f s, %(bound)s", row)
+            logging.info(
+                "%(scaling)-6s %(chips)5d chips, %(tokens per step)11.0f tokens: %(step seconds)7.3f s, %(bound)s", row
+            )
             logging.info("       MFU %.0f %%, mesh %s", 100 * row["MFU"], row["mesh"])
     if _JSON.value:
         Path(_JSON.value).write_text(json.dumps(found | {"remedy": remedy}, indent=1), encoding="utf-8")
@@ -51,18 +57,18 @@ def main(config: Any) -> int:
 
 
 def _print(found: dict[str, Any]) -> None:
-    used, limit = sum(found["bytes a chip"].values()) / 1e9, found["memory of a chip"] / 1e9
+    used, limit = sum(found["bytes per chip"].values()) / 1e9, found["memory per chip"] / 1e9
     how = "compiled" if found["compile seconds"] else "by formula"
     logging.info("%s, %d chips, mesh %s", found["topology"], found["chips"], found["mesh"])
-    verdict = "fits" if found["fits"] else f"DOES NOT FIT {found['needed']}".strip()
-    verdict = f"{verdict}: {used:.1f} of {limit:.0f} GB a chip"
-    logging.info("%s (%s, %.0f s; attention %s, remat %s)", verdict, how, found["compile seconds"], found["attention"],
+    result = "fits" if found["fits"] else f"DOES NOT FIT {found['needed']}".strip()
+    result = f"{result}: {used:.1f} of {limit:.0f} GB per chip"
+    logging.info("%s (%s, %.0f s; attention %s, remat %s)", result, how, found["compile seconds"], found["attention"],
                  found["remat"])  # fmt: skip
-    for name, value in found["bytes a chip"].items():
+    for name, value in found["bytes per chip"].items():
         logging.info("  %-40s %8.2f GB", name, value / 1e9)
-    logging.info("a step: %.0f tokens, %.3g model FLOPs", found["tokens a step"], found["model FLOPs a step"])
-    for name, value in found["bytes received by a chip"].items():
-        logging.info("  %-40s %8.2f GB a chip", name, value / 1e9)
+    logging.info("per step: %.0f tokens, %.3g model FLOPs", found["tokens per step"], found["model FLOPs per step"])
+    for name, value in found["bytes received per chip"].items():
+        logging.info("  %-40s %8.2f GB per chip", name, value / 1e9)
     for name, value in found["seconds"].items():
         logging.info("  %-40s %8.2f s", name, value)
     logging.info("at best %.2f s, bound by %s, MFU %.0f %%; %d steps are %.1f days, %.0f chip-hours",
@@ -73,4 +79,4 @@ def _print(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    configs.run(main)
+    run_command(main, parse_stage)

@@ -1,51 +1,27 @@
-"""`python -m irg_jax.report WORKDIR`: makes report.html, report.png and scores.json from a run folder."""
+"""Writes report.html, report.png and scores.json into the folder of a run: ``python -m irg_jax.report RUN``."""
 
-import argparse
-import json
-import pathlib
+import functools
 import sys
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-from irg_jax.errors import UserError
-from irg_jax.reporting import gallery, load, page, scoring, sheet
-
-_SHEET_ROWS = 8
+from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.errors import UserError
+from irg_jax.reporting.build import build_report
 
 
-def build_report(workdir: pathlib.Path) -> dict[str, Any]:
-    """Writes the three files into `workdir` and returns what stands in scores.json.
-
-    The page is made from whatever the folder holds; without samples there is no sheet. A folder that holds neither
-    metrics nor samples, or that holds a broken file, is a `UserError`.
-    """
-    run = load.load_run(workdir)
-    verdicts = [scoring.judge(sample) for sample in run.samples]
-    scores = scoring.summarise_run(run, verdicts)
-    judged = list(zip(run.samples, verdicts, strict=True))
-    (workdir / "scores.json").write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
-    (workdir / "report.html").write_text(page.render(run, judged, scores))
-    if judged:
-        sheet.draw(gallery.in_turn(judged, _SHEET_ROWS)).save(workdir / "report.png", optimize=True)
-    return scores
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m irg_jax.report", description=__doc__)
-    parser.add_argument("workdir", type=pathlib.Path, help="the folder that the run wrote its metrics and samples into")
-    arguments = parser.parse_args(argv)
-    try:
-        scores = build_report(arguments.workdir)
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    print(arguments.workdir / "report.html")
+def main(workdir: str) -> None:
+    """Writes the report of the run in ``workdir`` and prints its path."""
+    log_plainly()
+    if not workdir:
+        raise UserError("irg_jax.report: give the folder of a run, python -m irg_jax.report RUN")
+    scores = build_report(Path(workdir))
+    print(Path(workdir) / "report.html")
     if scores["scored"]:
         first, second = scores["turn1"]["overall"], scores["turn2"]["overall"]
         print(f"turn 1 {first:.3f}  turn 2 {second:.3f}  ({scores['scored']} scored samples, mean of the kinds)")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The folder is an argument, which run_command would refuse.
+    has_folder = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
+    run_command(functools.partial(main, sys.argv.pop(1) if has_folder else ""))

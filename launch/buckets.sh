@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Buckets as folders, which is all that training knows. Sourced after lib.sh, never run.
+# Maps buckets to folders, since training only uses folders. Sourced after lib.sh, never run.
 
-# gs://BUCKET/PATH is $mounts/BUCKET/PATH to training.
+# Training gets $mounts/BUCKET/PATH instead of gs://BUCKET/PATH.
 mounts=/gcs
-# Every machine has a mount of its own: none may remember what another one may have changed. A folder is renamed in one
-# step or, where the bucket cannot, not at all. gcsfuse's own choice on TPU machines is the opposite of both.
+# Each machine has its own mount, so that none may cache metadata that another machine can change. A rename of a folder
+# is atomic or, where the bucket cannot do that, fails. gcsfuse's defaults on TPU machines are the opposite of both.
 # shellcheck disable=SC2034  # for the scripts that source this
 mount_options=(implicit-dirs metadata-cache-ttl-secs=0 metadata-cache-negative-ttl-secs=0 rename-dir-limit=0)
 buckets=()
 
-# find_buckets: names in `buckets` the bucket of every gs:// address among the arguments, each once, and puts the folder
-# in the place of the address.
+# find_buckets: sets `buckets` to the buckets of all gs:// addresses among the arguments, without duplicates, and
+# replaces the addresses by folders.
 find_buckets() {
   local i rest bucket
   for i in "${!arguments[@]}"; do
@@ -18,15 +18,15 @@ find_buckets() {
     while [[ $rest == *gs://* ]]; do
       rest=${rest#*gs://}
       bucket=${rest%%[!a-z0-9._-]*}
-      [[ $bucket =~ ^[a-z0-9][a-z0-9._-]*[a-z0-9]$ ]] || die "'${arguments[i]}': no name of a bucket after gs://"
+      [[ $bucket =~ ^[a-z0-9][a-z0-9._-]*[a-z0-9]$ ]] || die "'${arguments[i]}': no bucket name after gs://"
       [[ " ${buckets[*]} " == *" $bucket "* ]] || buckets+=("$bucket")
     done
     arguments[i]=${arguments[i]//gs:\/\//"$mounts/"}
   done
 }
 
-# require_renames: the bucket of --workdir renames folders in one step, which is how a checkpoint is completed. Asked
-# before anything is paid for.
+# require_renames: refuses a --workdir in a bucket without atomic renames of folders, by which a checkpoint is
+# completed. Called before any machine is requested.
 require_renames() {
   local bucket answer
   bucket=$(workdir)

@@ -1,27 +1,18 @@
 # shellcheck shell=bash
-# What the launchers share: options, help, dry runs, errors. Sourced, never run.
+# Options and dry runs, the same in every launcher. Sourced, never run.
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || {
   echo "error: bash $BASH_VERSION is too old; run this with bash 4.4 or newer" >&2
   exit 2
 }
 
+# shellcheck source=messages.sh
+source "$(dirname "${BASH_SOURCE[0]}")/messages.sh"
+
 dry_run=''
 arguments=()
 
-# die MESSAGE: one line that says what to do, and status 2.
-die() {
-  printf 'error: %s\n' "$1" >&2
-  exit 2
-}
-
-# note MESSAGE: one line of progress, apart from what the commands print.
-note() { printf '%s\n' "$1" >&2; }
-
-# usage: the comment at the top of the script that was called.
-usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
-
-# quoted WORD...: the words as one line that any POSIX shell reads back as the same words.
+# quoted WORD...: prints the words as one line that any POSIX shell parses into the same words.
 quoted() {
   local word line='' quote="'\\''"
   for word; do
@@ -31,13 +22,13 @@ quoted() {
   printf '%s\n' "${line% }"
 }
 
-# run WORD...: runs the command, or prints it where --dry_run is given.
+# run WORD...: runs the command, or prints it with --dry_run.
 run() {
   if [[ $dry_run ]]; then quoted "$@"; else "$@"; fi
 }
 
-# parse "OPTION..." ARGUMENT...: gives the variable of each option the value of --OPTION=VALUE or --OPTION VALUE, and
-# the array `arguments` what stands after --.
+# parse "OPTION..." ARGUMENT...: sets the variable of each option to the value of --OPTION=VALUE or --OPTION VALUE, and
+# the array `arguments` to the words after --.
 parse() {
   local _known=" $1 " _option
   shift
@@ -52,19 +43,19 @@ parse() {
         [[ $1 == *=* ]] || { (($# > 1)) && set -- "$1=$2" "${@:3}"; } || die "--$_option: its value is missing"
         printf -v "$_option" %s "${1#*=}"
         ;;
-      *) die "'$1': not an option; arguments of the training stand after --, see $0 --help" ;;
+      *) die "'$1': not an option; arguments of the training go after --, see $0 --help" ;;
     esac
     shift
   done
 }
 
-# require OPTION...: each has a value.
+# require OPTION...: refuses an option without a value.
 require() {
   local _option
   for _option; do [[ ${!_option} ]] || die "--$_option is missing; see $0 --help"; done
 }
 
-# require_counts OPTION...: each is a whole number above zero.
+# require_counts OPTION...: refuses a value that is not a whole number above zero.
 require_counts() {
   local _option
   for _option; do
@@ -72,7 +63,7 @@ require_counts() {
   done
 }
 
-# require_training: there are arguments for irg_jax.train.
+# require_training: refuses a command line without arguments for irg_jax.train.
 require_training() {
   ((${#arguments[@]})) || die "nothing to train: give --config and --workdir after --, see $0 --help"
 }
@@ -88,23 +79,23 @@ workdir() {
   done
 }
 
-# require_shared_workdir: the run's folder outlives the machines, and all of them see it.
+# require_shared_workdir: refuses a --workdir that not all machines see, or that is deleted with them.
 require_shared_workdir() {
   require_training
   [[ $(workdir) == @(gs:/|)/* ]] ||
     die "--workdir after -- must be on storage that all machines see and that outlives them: gs:// or a mounted folder"
 }
 
-# require_folders: no argument is in a bucket, which nothing here mounts.
+# require_folders: refuses an address in a bucket, for launchers that mount none.
 require_folders() {
   local word
   require_training
   for word in "${arguments[@]}"; do
-    [[ $word != *gs://* ]] || die "'$word': no bucket is mounted here; mount it, and give the folder"
+    [[ $word != *gs://* ]] || die "'$word': this launcher mounts no buckets; mount it, and give the folder"
   done
 }
 
-# require_tool TOOL ADVICE: the tool is installed, if it is to run at all.
+# require_tool TOOL ADVICE: refuses to go on without the tool, except in a dry run, which does not call it.
 require_tool() {
   [[ $dry_run ]] || command -v "$1" >/dev/null || die "$1 is not on the PATH; $2"
 }

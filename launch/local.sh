@@ -1,36 +1,36 @@
 #!/usr/bin/env bash
-# Trains with several processes on this machine, each with its own CPU devices: what a pod does, small.
+# Trains with several processes on this machine, each with its own CPU devices: a small version of training on a pod.
 #
-# usage: launch/local.sh [OPTION...] -- --config=FILE --workdir=FOLDER [ARGUMENT...]
+# usage: launch/local.sh [OPTION...] -- --config=CONFIG --workdir=FOLDER [ARGUMENT...]
 #
-# What stands after -- goes to `python -m irg_jax.train`. Each line of output begins with the number of its process.
-# When a process fails the others are stopped; the exit status is that of the first one that failed. Ctrl-C reaches all
-# of them: they finish the step, save and end. A second Ctrl-C ends them at once.
+# The arguments after -- go to `python -m irg_jax.train`. Each line of output begins with the index of its process. When
+# a process fails the others are stopped; the exit status is that of the first one that failed. Ctrl-C reaches all of
+# them: they finish the step, save and exit. A second Ctrl-C ends them at once.
 #
-#   --processes=2   processes
-#   --devices=4     CPU devices of each
-#   --port=PORT     where process 0 listens; a free one if not given
-#   --grace=30      seconds that the other processes have to end in before they are killed
+#   --processes=2   number of processes
+#   --devices=2     CPU devices per process
+#   --port=PORT     port of process 0, the coordinator; a free one if not given
+#   --grace=30      seconds that the other processes have to exit before they are killed
 #   --dry_run       prints the commands and runs none
 #   --help          prints this
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-processes=2 devices=4 port='' grace=30
+processes=2 devices=2 port='' grace=30
 parse "processes devices port grace" "$@"
 require_counts processes devices grace
 require_folders
 
 free_port() {
   local candidate
-  # Below the range that the system gives to outgoing connections.
+  # Below the range of ports for outgoing connections.
   while candidate=$((20000 + RANDOM % 10000)) && (: <"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null; do :; done
   echo "$candidate"
 }
 port=${port:-$(free_port)}
 
-# process NUMBER: sets `command` to what runs as that process.
+# process INDEX: sets `command` to the command of that process.
 process() {
   command=(
     env "JAX_COORDINATOR_ADDRESS=localhost:$port" "JAX_NUM_PROCESSES=$processes" "JAX_PROCESS_ID=$1"
@@ -46,12 +46,12 @@ if [[ $dry_run ]]; then
 fi
 require_tool python "activate the environment that irg_jax is installed in"
 
-# Job control gives every process a group of its own. Otherwise a shell's background processes ignore Ctrl-C, or get it
-# twice, once from the terminal and once from here.
+# Job control gives each process its own process group. Otherwise a shell's background processes ignore Ctrl-C, or get
+# it twice, from the terminal and from this script.
 set -m
 folder=$(mktemp -d)
 running=() readers=() stopping=''
-# stop SIGNAL: passes it on to every process.
+# stop SIGNAL: sends it to all processes.
 stop() {
   local pid
   stopping=yes
@@ -67,7 +67,7 @@ prefix() {
 
 mkfifo "$folder/silence"
 exec 3<>"$folder/silence"
-# A pause in which signals are handled at once.
+# pause: waits 0.1 s; unlike sleep, signals are handled at once.
 pause() { read -r -t 0.1 -u 3 || true; }
 
 for ((id = 0; id < processes; id++)); do
@@ -78,7 +78,7 @@ for ((id = 0; id < processes; id++)); do
   running+=("$!")
   exec 4>&-
 done
-# Not before: a process that is not yet Python would have these traps as well, and lose the signal.
+# Only now: a child that has not yet executed Python would inherit these traps, and lose the signal.
 trap 'stop INT' INT
 trap 'stop TERM' TERM HUP
 
@@ -88,18 +88,18 @@ while ((${#running[@]})); do
     kill -0 "${running[id]}" 2>/dev/null && continue
     pid=${running[id]} ended=0
     unset "running[id]"
-    # The shell would tell of a killed process in words of its own.
+    # Without the redirection the shell prints its own message about a killed process.
     { wait "$pid" || ended=$?; } 2>/dev/null
-    # What it started itself, such as data workers, would keep its output open.
+    # Its own children, such as data workers, would keep its output open.
     kill -KILL -- "-$pid" 2>/dev/null || true
     ((ended == 0 || status)) && continue
     status=$ended deadline=$((SECONDS + grace))
     [[ $stopping ]] && continue
-    note "error: process $id ended with status $ended, the others are stopped; see its last lines"
+    note "error: process $id exited with status $ended, the others are stopped; see its last lines"
     stop TERM
   done
   if [[ $deadline ]] && ((SECONDS >= deadline && ${#running[@]})); then
-    note "error: process ${!running[*]} did not end in $grace s and is killed"
+    note "error: process ${!running[*]} did not exit in $grace s and is killed"
     deadline=''
     stop KILL
   fi

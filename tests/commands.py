@@ -1,4 +1,4 @@
-"""Runs the package's commands as a user would, at the smallest size that still goes through everything."""
+"""Runs the package's commands as a user would, at the smallest size that still runs every part."""
 
 import os
 import pathlib
@@ -26,13 +26,13 @@ SMALL = {
 _CACHE = pathlib.Path(tempfile.gettempdir()) / f"irg_jax_test_cache_{os.getuid()}"
 
 
-def line(name: str, *flags: object) -> list[str]:
-    """The command line of ``python -m irg_jax.NAME``."""
+def command_line(name: str, *flags: object) -> list[str]:
+    """The arguments of ``python -m irg_jax.NAME``."""
     return [sys.executable, "-m", f"irg_jax.{name}", *map(str, flags)]
 
 
 def environment() -> dict[str, str]:
-    """One device, and compiling that is fast and done once."""
+    """The environment of a command: one device, fast compilation, and a compilation cache."""
     kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return kept | {
         "JAX_COMPILATION_CACHE_DIR": str(_CACHE),
@@ -42,11 +42,13 @@ def environment() -> dict[str, str]:
 
 
 def run(name: str, *flags: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
-    return subprocess.run(line(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+    """Runs a command and waits for it."""
+    return subprocess.run(
+        command_line(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
+    )
 
 
 def small(**changes: object) -> list[str]:
-    """Overrides that shrink a stage config; dots in keys are written as two underscores."""
+    """The flags that shrink a stage's config to ``SMALL``; dots in the keys of ``changes`` are two underscores."""
     values = SMALL | {key.replace("__", "."): value for key, value in changes.items()}
     return [f"--config.{key}={value}" for key, value in values.items()]

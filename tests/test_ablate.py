@@ -1,4 +1,4 @@
-"""The ablation at its smallest: every variant runs, the table has a row for each, and a second call only reads."""
+"""The ablation at its smallest: every variant runs, the table has a row per variant, a second call trains nothing."""
 
 import time
 
@@ -25,7 +25,7 @@ def get_config(which):
 """
 
 
-def test_the_table_has_a_row_a_variant_and_is_not_measured_twice(tmp_path):
+def test_the_table_has_a_row_per_variant_and_a_second_call_trains_nothing(tmp_path):
     file, out = tmp_path / "small.py", tmp_path / "ablation.md"
     file.write_text(CONFIG)
     flags = [f"--variants={file}", f"--workdir={tmp_path / 'runs'}", f"--out={out}", "--seeds=1"]

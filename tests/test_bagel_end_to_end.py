@@ -1,4 +1,4 @@
-"""A BAGEL folder in, both stages, a BAGEL folder out: the 7B configs on the tiny checkpoint and the toy data set."""
+"""From a BAGEL folder through both stages to a BAGEL folder: the 7B configs on the tiny checkpoint and toy data."""
 
 import json
 
@@ -15,10 +15,10 @@ STEPS = 2
 
 
 def sizes(start, tokenizer, **changes):
-    """What makes a 7B config one for the tiny checkpoint: paths and sizes, nothing else."""
+    """Overrides that make a 7B config fit the tiny checkpoint: paths and sizes, nothing else."""
     values = {
         "steps": STEPS,
-        "init.ema": start,
+        "init_from": start,
         "data.dir": TOY,
         "data.tokenizer": tokenizer,
         "data.batch_size": 1,
@@ -39,9 +39,9 @@ def sizes(start, tokenizer, **changes):
         "model.vit.heads": 4,
         "model.vit.mlp": 80,
         "model.vit.patches_per_side": 10,
-        "model.autoencoder.width": 32,
-        "model.autoencoder.multipliers": (1, 2, 1, 1),
-        "model.autoencoder.blocks": 1,
+        "model.vae.width": 32,
+        "model.vae.multipliers": (1, 2, 1, 1),
+        "model.vae.blocks": 1,
         "model.max_latent_size": 8,
         "optim.warmup_steps": 0,
         "optim.lr": 1e-3,
@@ -57,7 +57,7 @@ def succeed(name, *flags):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """The converted checkpoint, both stages and the folder that came out."""
+    """The converted checkpoint, both stages and the exported folder."""
     root = tmp_path_factory.mktemp("bagel")
     start, one, two = root / "converted", root / "irg_stage1", root / "irg_stage2"
     succeed("convert", "--from", f"bagel:{TINY}", "--to", f"orbax:{start}")
@@ -71,7 +71,7 @@ def world(tmp_path_factory):
     return root
 
 
-def test_the_folder_that_comes_out_has_the_files_and_weights_of_the_one_that_went_in(world):
+def test_the_exported_folder_has_the_files_and_weights_of_the_source(world):
     names = {path.name for path in TINY.iterdir()}
     assert names <= {path.name for path in (world / "out").iterdir()}
     ours, theirs = (safetensors.numpy.load_file(folder / "ema.safetensors") for folder in (world / "out", TINY))
@@ -84,17 +84,17 @@ def test_the_folder_that_comes_out_has_the_files_and_weights_of_the_one_that_wen
     succeed("convert", "--check", world / "out")
 
 
-def test_every_mode_had_a_loss(world):
+def test_every_mode_has_a_loss(world):
     header = (world / "irg_stage1" / "metrics.csv").read_text().splitlines()[0]
     for mode in ("initial_full_learning", "improving_full_learning", "improving_thinking_generation_learning"):
         assert f"loss/{mode}" in header
 
 
-def test_a_stage_samples_by_a_preset(world, tmp_path):
+def test_an_image_size_beyond_the_position_table_is_refused(world, tmp_path):
     flags = [f"--checkpoint={world / 'irg_stage2'}", "--preset=released", "--prompt=a bench", f"--out={tmp_path}"]
     run = json.loads((world / "irg_stage2" / "config.json").read_text())
     assert run["sampling"]["time_points"] == 50
-    # The run's own pictures are of 1024 x 1024 pixels, more than the tiny position table holds.
+    # The config of the run asks for 1024 x 1024 pixels, more than the tiny position table has.
     done = commands.run("generate", *flags)
     assert done.returncode == 2 and "sampling.image_size" in done.stderr
 
@@ -104,20 +104,20 @@ def test_generate_reproduces_the_released_trajectory(world, tmp_path):
     for turn in (1, 2):
         (tmp_path / f"thinking{turn}.txt").write_text(script[f"think{turn}"])
     np.savez(tmp_path / "noise.npz", turn1=wanted["init_noise1"], turn2=wanted["init_noise2"])
-    settings = {
+    sampling = {
         "system_prompt": script["system_prompt"], "image_size": (64, 64), "max_thinking": (64, 64), "time_points": 6,
     }  # fmt: skip
     flags = [f"--thinking{turn}={tmp_path / f'thinking{turn}.txt'}" for turn in (1, 2)]
-    flags += [f"--sampling={key}={value}" for key, value in settings.items()]
+    flags += [f"--sampling={key}={value}" for key, value in sampling.items()]
     flags += ["--preset=released", f"--noise={tmp_path / 'noise.npz'}", f"--prompt={script['prompt']}"]
     succeed("generate", f"--checkpoint={world / 'converted'}", f"--out={tmp_path / 'out'}", *flags)
     for turn in (1, 2):
-        picture = np.asarray(PIL.Image.open(tmp_path / "out" / f"turn{turn}.png")).astype(int)
-        assert np.abs(picture - wanted[f"image_turn{turn}"]).max() <= 1
+        image = np.asarray(PIL.Image.open(tmp_path / "out" / f"turn{turn}.png")).astype(int)
+        assert np.abs(image - wanted[f"image_turn{turn}"]).max() <= 1
         assert (tmp_path / "out" / f"thinking{turn}.txt").read_text() == script[f"think{turn}"]
 
 
-def test_lora_trains_beside_the_converted_weights_and_exports_merged_and_apart(world, tmp_path):
+def test_lora_trains_on_the_converted_weights_and_is_exported_merged_and_as_an_adapter(world, tmp_path):
     config = tmp_path / "lora.py"
     config.write_text(
         "from ml_collections import ConfigDict\nfrom configs import irg_7b_stage1\n"
@@ -128,14 +128,17 @@ def test_lora_trains_beside_the_converted_weights_and_exports_merged_and_apart(w
     budgets = {"data.budgets.und": 900, "data.budgets.gen": 320, "data.budgets.vit": 400, "data.budgets.images": 6}
     flags = sizes(start, start / "tokenizer", **budgets)
     succeed("train", f"--config={config}", f"--workdir={run}", *flags)
-    succeed("adapter", f"--run={run}", f"--merged={tmp_path / 'merged'}", f"--apart={tmp_path / 'apart'}")
+    succeed(
+        "export_lora", f"--run={run}", f"--merged_out={tmp_path / 'merged'}", f"--adapter_out={tmp_path / 'adapter'}"
+    )
     target = f"bagel:{tmp_path / 'out'}"
     succeed("convert", "--from", f"orbax:{tmp_path / 'merged'}", "--to", target, "--dtype=float32")
     ours = safetensors.numpy.load_file(tmp_path / "out" / "ema.safetensors")
     theirs = safetensors.numpy.load_file(TINY / "ema.safetensors")
-    factors = safetensors.numpy.load_file(tmp_path / "apart" / "adapter_model.safetensors")
-    settings = json.loads((tmp_path / "apart" / "adapter_config.json").read_text())
-    scale, name = settings["lora_alpha"] / settings["r"], "language_model.model.layers.1.self_attn.q_proj_moe_gen"
+    factors = safetensors.numpy.load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    adapter_config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    scale = adapter_config["lora_alpha"] / adapter_config["r"]
+    name = "language_model.model.layers.1.self_attn.q_proj_moe_gen"
     update = (
         scale * factors[f"base_model.model.{name}.lora_B.weight"] @ factors[f"base_model.model.{name}.lora_A.weight"]
     )

@@ -1,26 +1,27 @@
-"""The command: every way of calling it, what it refuses, and how much memory it takes."""
+"""The convert command: every way to call it, what it refuses, and how much memory it needs."""
 
 import json
 import subprocess
 import sys
 
-from irg_jax.bagel import autoencoder, synthetic
-from irg_jax.bagel import config as bagel_config
-from irg_jax.models.config import ModelConfig
+from irg_jax.checkpoints.bagel import config as bagel_config
+from irg_jax.checkpoints.bagel import synthetic
+from irg_jax.models.config import FluxVAEConfig
 from tests import commands
-from tests.bagel import folders
+from tests.checkpoints.bagel import folders
 
 # Many command lines in one process, because starting one takes seconds.
 CALLS = """
 import contextlib, io, json, sys
 from absl.testing import flagsaver
-from irg_jax import config as configs, convert
+from irg_jax import convert
+from irg_jax.core.config.command_line import run_command
 answers = []
 for line in json.loads(sys.argv[1]):
     out, err, status = io.StringIO(), io.StringIO(), None
     with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            configs.run(convert.main, ["convert", *line], takes_config=False)
+            run_command(convert.main, argv=["convert", *line])
         except SystemExit as end:
             status = end.code or 0
     answers.append([status, out.getvalue(), err.getvalue()])
@@ -39,22 +40,22 @@ def call(*lines: list[object]) -> list[tuple[int, str, str]]:
     return json.loads(done.stdout)
 
 
-def test_there_and_back_on_the_command_line(tmp_path):
-    there, back = tmp_path / "o", tmp_path / "b"
-    for source, target in ((f"bagel:{folders.TINY}", f"orbax:{there}"), (f"orbax:{there}", f"bagel:{back}")):
+def test_a_round_trip_on_the_command_line(tmp_path):
+    orbax, back = tmp_path / "o", tmp_path / "b"
+    for source, target in ((f"bagel:{folders.TINY}", f"orbax:{orbax}"), (f"orbax:{orbax}", f"bagel:{back}")):
         done = commands.run("convert", "--from", source, "--to", target)
         assert done.returncode == 0, done.stderr
-        assert done.stderr.strip() == target.partition(":")[2], "only what the command itself says"
+        assert done.stderr.strip() == target.partition(":")[2], "only the line of the command itself"
     assert folders.content(back) == folders.content(folders.TINY)
 
 
-def test_check_prints_a_verdict_and_its_status_says_it_too(tmp_path):
+def test_check_prints_its_result_and_returns_it_as_exit_status(tmp_path):
     bad = folders.changed(tmp_path / "bad", config__interpolate_pos=True)
-    model = ModelConfig.from_mapping(bagel_config.read(folders.TINY))
-    synthetic.write(tmp_path / "made", model)
+    synthetic.write(tmp_path / "made", bagel_config.read(folders.TINY))
     good, wrong, made = call(*(["--check", folder] for folder in (folders.TINY, bad, tmp_path / "made")))
     for status, out, _ in (good, made):
         assert status == 0
+        assert out.splitlines()[-1].startswith("result: ")
         assert "is a BAGEL folder that converts" in out
     assert wrong[0] == 2
     assert "problem: " in wrong[1] and "interpolate_pos" in wrong[1]
@@ -67,19 +68,19 @@ def test_overwrite_replaces_a_target_and_never_the_source(tmp_path):
     (target / "mine.txt").write_text("")
     onto_old, onto_itself = (["--from", f"bagel:{source}", "--to", f"orbax:{x}"] for x in (target, source))
     exists, same = call(onto_old, [*onto_itself, "--overwrite"])
-    assert exists[0] == 2 and "o: exists; choose another folder, or give --overwrite" in exists[2]
-    assert same[0] == 2 and "are the same" in same[2]
+    assert exists[0] == 2 and "o: exists already; choose another folder, or give --overwrite" in exists[2]
+    assert same[0] == 2 and "b: is the source" in same[2]
     assert folders.content(target) == {"mine.txt": b""}
     assert folders.content(source) == folders.content(folders.TINY)
     assert call([*onto_old, "--overwrite"])[0][0] == 0
     assert (target / "checkpoints").is_dir() and not (target / "mine.txt").exists()
 
 
-def test_a_start_from_parts_goes_back_to_a_folder_that_converts(tmp_path):
+def test_a_model_initialized_from_parts_is_exported_to_a_folder_that_converts(tmp_path):
     llm, vit, vae = folders.parts(tmp_path)
     start, back, again = tmp_path / "start", tmp_path / "back", tmp_path / "again"
     answers = call(
-        ["--from", f"qwen2:{llm}", "--vit", f"siglip:{vit}", "--autoencoder", vae, "--to", f"orbax:{start}"],
+        ["--from", f"qwen2:{llm}", "--vit", f"siglip:{vit}", "--vae", vae, "--to", f"orbax:{start}"],
         ["--from", f"orbax:{start}", "--to", f"bagel:{back}", "--dtype", "bfloat16"],
         ["--check", back],
         ["--from", f"bagel:{back}", "--to", f"orbax:{again}"],
@@ -93,10 +94,10 @@ REFUSED = {
     "--from bagel: --to orbax:y": "--from: 'bagel:' is not bagel:PATH or",
     "--from bagel:x": "--to: None is not orbax:PATH",
     "--from bagel:x --to bagel:y": "--to: 'bagel:y' is not orbax:PATH",
-    "--from bagel:x --to orbax:y --dtype float32": "--dtype has no meaning with --from bagel",
-    "--from orbax:x --to bagel:y --vit siglip:z": "--vit has no meaning with --from orbax",
+    "--from bagel:x --to orbax:y --dtype float32": "--dtype cannot be used with --from bagel",
+    "--from orbax:x --to bagel:y --vit siglip:z": "--vit cannot be used with --from orbax",
     "--from qwen2:x --to orbax:y --vit z": "--vit: 'z' is not siglip:PATH",
-    "--check x --to orbax:y": "--to has no meaning with --check",
+    "--check x --to orbax:y": "--to cannot be used with --check",
     "--from orbax:x --to bagel:y --weights opt": "weights",
     "--from bagel:/nowhere --to orbax:y": "/nowhere: no such folder",
     "--from orbax:/nowhere --to bagel:y": "/nowhere: no checkpoint here",
@@ -104,7 +105,7 @@ REFUSED = {
 }
 
 
-def test_a_line_that_makes_no_sense_is_refused_in_one():
+def test_an_invalid_command_line_is_refused_in_one_line():
     answers = call(*(line.split() for line in REFUSED))
     for (line, message), (status, out, error) in zip(REFUSED.items(), answers, strict=True):
         assert (status, out) == (2, ""), line
@@ -115,42 +116,42 @@ def test_a_line_that_makes_no_sense_is_refused_in_one():
 # --- memory
 
 MEGABYTE = 2**20
-# A layer's stack is as large as the largest tensor, and the whole is many times that.
-LARGE = bagel_config.model_section(
+# The largest tensor is as large as the stack of all layers of a weight, and the checkpoint is many times larger.
+LARGE = bagel_config.make_model(
     bagel_config.DECODER_7B
     | {"hidden": 1024, "layers": 6, "heads": 8, "kv_heads": 2, "mlp": 4096, "vocab": 16384},
     bagel_config.VIT_SO400M | {"hidden": 192, "layers": 2, "heads": 4, "mlp": 320, "patches_per_side": 10},
-    autoencoder.FluxConfig(width=32, multipliers=(1, 2, 1, 1), blocks=1, channels=16, scale=0.3611, shift=0.1159),
+    FluxVAEConfig(width=32, multipliers=(1, 2, 1, 1), blocks=1, channels=16, scale=0.3611, shift=0.1159),
     max_latent_size=16,
 )  # fmt: skip
 MEASURE = """
 import pathlib, resource, sys
 import jax
-from irg_jax.bagel import to_bagel, to_orbax
+from irg_jax.checkpoints.bagel import to_bagel, to_orbax
 jax.devices()
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-source, there, back = map(pathlib.Path, sys.argv[1:])
-to_orbax.convert(source, there, overwrite=False)
-after_there = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-to_bagel.convert(there, back, weights="ema", dtype=None, overwrite=False)
+source, orbax, back = map(pathlib.Path, sys.argv[1:])
+to_orbax.convert(source, orbax, overwrite=False)
+after_orbax = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+to_bagel.convert(orbax, back, weights="ema", dtype=None, overwrite=False)
 after_back = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(after_there - start, after_back - start)
+print(after_orbax - start, after_back - start)
 """
 
 
 def test_memory_does_not_grow_with_the_checkpoint(tmp_path):
-    """The promise is twice the largest tensor and 1 GB; here it is held to 200 MB, below half of the checkpoint."""
-    synthetic.write(tmp_path / "b", ModelConfig.from_mapping(LARGE))
-    places = [tmp_path / name for name in ("b", "there", "back")]
+    """The documented bound is twice the largest tensor and 1 GB; here it is 200 MB, below half of the checkpoint."""
+    synthetic.write(tmp_path / "b", LARGE)
+    paths = [tmp_path / name for name in ("b", "orbax", "back")]
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *map(str, places)],
+        [sys.executable, "-c", MEASURE, *map(str, paths)],
         cwd=commands.ROOT, env=commands.environment(), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    header = (tmp_path / "b" / "ema.safetensors").stat().st_size
+    size = (tmp_path / "b" / "ema.safetensors").stat().st_size
     largest = 2 * 16384 * 1024
     bound = (2 * largest + 200 * MEGABYTE) / 1024
-    there, back = map(int, done.stdout.split())
-    assert header > 1.5 * bound * 1024, "a checkpoint read at once would be over the bound"
-    assert there < bound and back < bound, f"{there} and {back} KiB, at most {bound:.0f}"
+    orbax, back = map(int, done.stdout.split())
+    assert size > 1.5 * bound * 1024, "a checkpoint read at once would be over the bound"
+    assert orbax < bound and back < bound, f"{orbax} and {back} KiB, at most {bound:.0f}"
     assert folders.content(tmp_path / "back") == folders.content(tmp_path / "b")

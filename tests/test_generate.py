@@ -1,4 +1,4 @@
-"""The generate command: what it writes, what decides a picture, what it refuses."""
+"""The generate command: what it writes, what its images depend on, which errors it reports."""
 
 import json
 
@@ -9,7 +9,7 @@ from PIL import Image
 from tests import commands
 
 PROMPT = "a red circle"
-# Of several lengths, so that the first is padded further among them than alone.
+# Of several lengths, so that the first is padded more in a batch with them than alone.
 PROMPTS = [PROMPT, "a green square left of a yellow triangle and a blue cross", "three diamonds"]
 
 
@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def generate(trained, tmp_path_factory):
-    """Generates with the trained model into a new folder, which it gives."""
+    """Generates with the trained model into a new folder, and returns the folder."""
 
     def run(*flags):
         out = tmp_path_factory.mktemp("out")
@@ -43,7 +43,7 @@ def _files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _picture(path):
+def _image(path):
     return np.asarray(Image.open(path)).astype(int)
 
 
@@ -51,7 +51,7 @@ def _record(folder):
     return json.loads((folder / "trajectory.json").read_text("utf-8"))
 
 
-def test_one_prompt_leaves_both_turns(alone, trained):
+def test_one_prompt_writes_both_turns(alone, trained):
     files = _files(alone)
     assert sorted(files) == ["thinking1.txt", "thinking2.txt", "trajectory.json", "turn1.png", "turn2.png"]
     record = _record(alone)
@@ -64,7 +64,7 @@ def test_one_prompt_leaves_both_turns(alone, trained):
     assert record["checkpoint"] == str(trained)
     assert [turn["image"] for turn in record["turns"]] == ["turn1.png", "turn2.png"]
     for number, turn in enumerate(record["turns"], start=1):
-        assert _picture(alone / turn["image"]).shape == (32, 32, 3)
+        assert _image(alone / turn["image"]).shape == (32, 32, 3)
         assert files[f"thinking{number}.txt"].decode("utf-8") == turn["thinking"]
 
 
@@ -72,31 +72,31 @@ def test_the_same_seed_gives_the_same_bytes(alone, generate):
     assert _files(generate("--prompt", PROMPT)) == _files(alone)
 
 
-def test_another_seed_gives_another_picture(alone, generate):
+def test_another_seed_gives_another_image(alone, generate):
     other = generate("--prompt", PROMPT, "--seed=1")
     for name in ("turn1.png", "turn2.png"):
-        assert np.abs(_picture(other / name) - _picture(alone / name)).max() > 16
+        assert np.abs(_image(other / name) - _image(alone / name)).max() > 16
 
 
-def test_one_turn_is_the_first_of_two(alone, generate):
+def test_one_turn_equals_the_first_of_two(alone, generate):
     files = _files(generate("--prompt", PROMPT, "--turns=1"))
     both = _files(alone)
     assert sorted(files) == ["thinking1.txt", "trajectory.json", "turn1.png"]
     assert all(files[name] == both[name] for name in ("thinking1.txt", "turn1.png"))
 
 
-def test_the_prompts_of_a_file_do_not_change_each_other(alone, generate, tmp_path):
+def test_prompts_of_a_file_do_not_affect_each_other(alone, generate, tmp_path):
     file = tmp_path / "prompts.txt"
     file.write_text("\n\n".join(PROMPTS) + "\n")
-    # Batches of two, the last of them with one prompt.
+    # Batches of two; the last has one prompt.
     out = generate("--prompts", file, "--batch_size=2")
     folders = sorted(out.iterdir())
     assert [folder.name for folder in folders] == ["00000", "00001", "00002"]
     assert [_record(folder)["prompt"] for folder in folders] == PROMPTS
     assert [_record(folder)["index"] for folder in folders] == [0, 1, 2]
     for name in ("turn1.png", "turn2.png"):
-        assert np.abs(_picture(folders[0] / name) - _picture(alone / name)).max() <= 1
-        assert np.abs(_picture(folders[0] / name) - _picture(folders[1] / name)).max() > 16
+        assert np.abs(_image(folders[0] / name) - _image(alone / name)).max() <= 1
+        assert np.abs(_image(folders[0] / name) - _image(folders[1] / name)).max() > 16
     assert [turn["thinking"] for turn in _record(folders[0])["turns"]] == [
         turn["thinking"] for turn in _record(alone)["turns"]
     ]
@@ -105,28 +105,28 @@ def test_the_prompts_of_a_file_do_not_change_each_other(alone, generate, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "name"),
     [
-        (["--task=paint"], "picture.png"),
-        (["--task=edit", "--image={picture}"], "picture.png"),
-        (["--image={picture}"], "answer.txt"),
+        (["--task=text_to_image"], "image.png"),
+        (["--task=edit", "--image={image}"], "image.png"),
+        (["--image={image}"], "answer.txt"),
         (["--preset=paper", "--turns=1"], "turn1.png"),
     ],
 )
 def test_other_tasks_and_presets(generate, alone, flags, name):
-    out = generate("--prompt", PROMPT, *(flag.format(picture=alone / "turn1.png") for flag in flags))
+    out = generate("--prompt", PROMPT, *(flag.format(image=alone / "turn1.png") for flag in flags))
     assert (out / name).exists()
     if name.endswith("png"):
-        assert _picture(out / name).shape == (32, 32, 3)
+        assert _image(out / name).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(
-    ("flags", "named"),
+    ("flags", "message"),
     [
         (["--prompt=x", "--task=edit"], "--task edit: needs --image FILE"),
-        (["--prompt=x", "--task=paint", "--image=x.png"], "--task paint: takes no --image FILE"),
+        (["--prompt=x", "--task=text_to_image", "--image=x.png"], "--task text_to_image: does not take --image FILE"),
         (["--prompt=x", "--image={tmp}/none.png"], "none.png: cannot be read"),
         (["--prompt=x", "--prompts={tmp}/two.txt"], "either --prompt TEXT or --prompts FILE"),
         ([], "either --prompt TEXT or --prompts FILE"),
-        (["--prompts={tmp}/empty.txt"], "empty.txt: holds no prompt"),
+        (["--prompts={tmp}/empty.txt"], "empty.txt: contains no prompt"),
         (["--prompts={tmp}/none.txt"], "none.txt: cannot be read"),
         (["--prompt=x", "--checkpoint={tmp}/none"], "none: no checkpoint here"),
         (["--prompt=" + "a red circle and " * 20], "more than sampling.max_prompt 32"),
@@ -134,7 +134,7 @@ def test_other_tasks_and_presets(generate, alone, flags, name):
         (["--prompt=x", "--batch_size=0"], "batch_size"),
     ],
 )
-def test_what_it_refuses(trained, tmp_path, flags, named):
+def test_a_bad_request_is_a_one_line_error_and_writes_nothing(trained, tmp_path, flags, message):
     (tmp_path / "two.txt").write_text("a red circle\na blue cross\n")
     (tmp_path / "empty.txt").write_text("\n \n")
     out = tmp_path / "out"
@@ -142,5 +142,5 @@ def test_what_it_refuses(trained, tmp_path, flags, named):
     done = commands.run("generate", f"--checkpoint={trained}", f"--out={out}", *flags)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and named in line
+    assert line.startswith("error: ") and message in line
     assert done.stdout == "" and not out.exists()

@@ -1,4 +1,4 @@
-"""The train command: kill it at any moment and go on bit for bit; refuse what cannot be, in one line."""
+"""The train command: killed at any moment it resumes bit for bit; what it refuses, it refuses in one line."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ OVERRIDES = commands.small(steps=12, log__every=1, checkpoint__every=3)
 
 
 def curve(workdir):
-    """Loss, its parts and the gradient norm by step, as written: text, so that equal means equal to the last bit."""
+    """Loss, its parts and the gradient norm by step, as text: equal means bit-identical."""
     with open(workdir / "metrics.csv", newline="") as file:
         return [[row[name] for name in ("step", "loss", "ce", "mse", "grad_norm")] for row in csv.DictReader(file)]
 
 
 def start(workdir, *flags):
     return subprocess.Popen(
-        commands.line("train", CONFIG, f"--workdir={workdir}", *OVERRIDES, *flags),
+        commands.command_line("train", CONFIG, f"--workdir={workdir}", *OVERRIDES, *flags),
         cwd=commands.ROOT, env=commands.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ def error_of(done):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nobody disturbed."""
+    """A run without interruption."""
     workdir = tmp_path_factory.mktemp("whole")
     done = commands.run("train", CONFIG, f"--workdir={workdir}", *OVERRIDES)
     assert done.returncode == 0, done.stderr
@@ -57,17 +57,17 @@ def finish(workdir):
     return done
 
 
-def test_killed_in_a_step_it_goes_on_bit_for_bit(whole, tmp_path):
+def test_killed_in_a_step_it_resumes_bit_for_bit(whole, tmp_path):
     process = start(tmp_path)
     saved = tmp_path / "checkpoints" / "00000003"
     wait_for(process, lambda: saved.is_dir() and len(curve(tmp_path)) >= 5)
     process.kill()
     process.wait()
-    assert "goes on from step" in finish(tmp_path).stderr
+    assert "resuming from step" in finish(tmp_path).stderr
     assert curve(tmp_path) == curve(whole)
 
 
-def test_killed_in_a_save_it_goes_on_bit_for_bit(whole, tmp_path):
+def test_killed_in_a_save_it_resumes_bit_for_bit(whole, tmp_path):
     process = start(tmp_path)
     wait_for(process, lambda: any((tmp_path / "checkpoints").glob("*6.orbax-checkpoint-tmp")))
     process.kill()
@@ -76,7 +76,7 @@ def test_killed_in_a_save_it_goes_on_bit_for_bit(whole, tmp_path):
     assert curve(tmp_path) == curve(whole)
 
 
-def test_ctrl_c_saves_then_stops_and_the_run_goes_on_from_that_very_step(whole, tmp_path):
+def test_ctrl_c_saves_and_the_run_resumes_from_that_step(whole, tmp_path):
     process = start(tmp_path)
     wait_for(process, lambda: (tmp_path / "metrics.csv").exists() and len(curve(tmp_path)) >= 4)
     process.send_signal(signal.SIGINT)
@@ -84,7 +84,7 @@ def test_ctrl_c_saves_then_stops_and_the_run_goes_on_from_that_very_step(whole, 
     assert process.returncode == 130
     stopped = int(curve(tmp_path)[-1][0])
     assert (tmp_path / "checkpoints" / f"{stopped:08d}").is_dir()
-    assert f"goes on from step {stopped}" in finish(tmp_path).stderr
+    assert f"resuming from step {stopped}" in finish(tmp_path).stderr
     assert curve(tmp_path) == curve(whole)
 
 
@@ -95,11 +95,11 @@ def test_the_saved_config_repeats_the_run_elsewhere(whole, tmp_path):
 
 
 def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
-    flags = [*commands.small(steps=1), f"--config.init.ema={whole}", f"--config.data.dir={whole}/data/shapes"]
+    flags = [*commands.small(steps=1), f"--config.init_from={whole}", f"--config.data.dir={whole}/data/shapes"]
     flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")
     done = commands.run("train", "--config=configs/shapes_stage2.py", f"--workdir={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr
-    assert "starts from the EMA weights" in done.stderr
+    assert "starting from the EMA weights" in done.stderr
 
 
 def test_another_config_in_the_same_folder_is_refused_and_nothing_is_touched(whole):
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_model_is_refused(whole, tmp_path):
     assert "of another config" in error_of(done)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(whole, tmp_path):
+def test_a_non_finite_loss_stops_the_run_and_names_the_records(whole, tmp_path):
     flags = commands.small(steps=4, optim__lr=1e38, optim__final_lr=1e38)
     line = error_of(commands.run("train", CONFIG, f"--workdir={tmp_path}", *flags))
     assert "loss nan" in line or "grad_norm nan" in line
@@ -127,29 +127,34 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(whole, tm
     assert ":train/0000" in line
 
 
-def test_a_data_set_that_is_not_there_is_named(tmp_path):
+def test_a_missing_data_set_is_named(tmp_path):
     lines = ["from configs import template", "def get_config():", "  c = template.get_config()"]
-    lines += ["  c.data.world = None  # nothing is built", "  c.data.dir = '/nowhere'", "  return c"]
+    lines += ["  c.data.world = None  # builds nothing", "  c.data.dir = '/nowhere'", "  return c"]
     (tmp_path / "mine.py").write_text("\n".join(lines))
     done = commands.run("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
     assert "/nowhere" in error_of(done)
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flag", "message"),
     [
-        (["--config.optim.lrr=1"], "optim.lr"),
-        (["--config.steps=many"], "steps"),
-        (["--config.data.mixture=(('painting', 1.0, True),)"], "unknown learning mode 'painting'; known modes are"),
-        (["--config.data.mixture=(('initial_full_learning', 0.0, True),)"], "must be"),
-        (["--config.model.decoder.kv_heads=3"], "model.decoder.kv_heads must divide"),
-        (["--config.mesh.data=2"], "does not make 1 devices"),
-        (["--config.data.format=parquet"], "data.format: 'parquet' is none of shapes, irgl"),
-        (["--config.optim.schedule=linear"], "constant, cosine"),
-        (["--config.data.budgets.gen=32"], "has no sample that fits"),
+        ("optim.lrr=1", "config.optim.lrr: unknown key; did you mean lr?"),
+        ("steps=many", "config.steps: 'many' is not an int"),
+        ("data.mixture=(('drawing', 1.0, True),)", "unknown learning mode 'drawing'; known modes are"),
+        ("data.mixture=(('initial_full_learning', 0.0, True),)", "must be"),
+        ("model.decoder.kv_heads=3", "config.model.decoder.kv_heads: 3 must divide the 4 heads"),
+        ("mesh.data=2", "does not make 1 devices"),
+        ("data.format=parquet", "config.data.format: 'parquet' is not one of shapes, irgl"),
+        (
+            "execution.attention=flash",
+            "config.execution.attention: 'flash' is not one of auto, plain, chunked, gpu, tpu",
+        ),
+        ("execution.attention=tpu", "config.execution.attention: 'tpu' does not run on cpu"),
+        ("optim.schedule=linear", "constant, cosine"),
+        ("data.budgets.gen=32", "has no sample that fits"),
     ],
 )
-def test_what_cannot_be_is_one_line_that_names_it(whole, tmp_path, flags, message):
+def test_a_wrong_value_is_one_line_that_names_its_key(whole, tmp_path, flag, message):
     data = [f"--config.data.dir={whole}/data/shapes", f"--config.data.tokenizer={whole}/data/tokenizer"]
-    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, *flags)
+    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, f"--config.{flag}")
     assert message in error_of(done)

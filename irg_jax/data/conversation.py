@@ -1,4 +1,4 @@
-"""What a model reads and writes: a conversation of text parts and image parts."""
+"""The input and output of the model: a conversation of text parts and image parts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A piece of text. With ``need_loss`` the model learns to write it (cross entropy), else it is a condition."""
+    """A piece of text. With ``need_loss`` the model learns to generate it (cross entropy), else it is a condition."""
 
     content: str
     need_loss: bool = False
@@ -19,7 +19,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """An encoded image. Its flags say, in this order, which blocks of tokens it yields.
+    """An encoded image. Its flags say which blocks of tokens it becomes, in this order.
 
     Attributes:
       content: encoded bytes (PNG, JPEG or WebP).
@@ -36,7 +36,7 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Conversation:
-    """The parts in reading order, and the key of the record that they come from (errors name it)."""
+    """The parts in order, and the key of the record that they come from (errors name it)."""
 
     key: str
     parts: tuple[Text | Image, ...]
@@ -51,7 +51,7 @@ class Source(Protocol[T_co]):
 
 
 class MappedSource(Generic[A, B]):
-    """A source seen through a function of its records.
+    """A source with a function applied to each of its records.
 
     Args:
       source: random access to the records.

@@ -10,9 +10,9 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
-from irg_jax.errors import UserError
+from irg_jax.core.errors import UserError
 
-# 256 MiB of RGB. Pillow warns above this and refuses above twice as much; here the first is refused already.
+# 256 MiB of RGB. Pillow warns above its own limit and refuses only above twice that; this limit always refuses.
 MAX_DECODED_PIXELS = 256 * 1024 * 1024 // 3
 
 
@@ -20,7 +20,7 @@ MAX_DECODED_PIXELS = 256 * 1024 * 1024 // 3
 class ImageTransform:
     """How images are resized: long edge ≤ ``max_size``, short edge ≥ ``min_size``, both multiples of ``stride``.
 
-    Where both bounds cannot hold, the long edge wins. Sizes in pixels.
+    If both bounds cannot hold, that of the long edge does. Sizes are in pixels.
     """
 
     max_size: int
@@ -58,14 +58,14 @@ class ImageTransform:
 
 
 def decode(content: bytes, key: str) -> PIL.Image.Image:
-    """The image in RGB: EXIF rotation applied, transparency on white, 16 bits a channel brought to 8.
+    """The image in RGB: EXIF rotation applied, transparency composited on white, 16 bits per channel reduced to 8.
 
     Args:
       content: encoded bytes.
       key: names the record in errors.
 
     Raises:
-      UserError: bytes that are no image, are cut off, or would decode to more than ``MAX_DECODED_PIXELS``.
+      UserError: bytes that are not an image, are truncated, or would decode to more than ``MAX_DECODED_PIXELS``.
     """
     with _readable(content, key) as image:
         image.load()
@@ -75,10 +75,10 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:
     """(width, height) from the header, EXIF rotation taken into account.
 
-    Pillow decodes a PNG to find its EXIF, so a PNG that is broken is found here already.
+    Pillow decodes a PNG to find its EXIF data, so a corrupt PNG is already found here.
 
     Raises:
-      UserError: bytes that are no image, or one that would decode to more than ``MAX_DECODED_PIXELS``.
+      UserError: bytes that are not an image, or one that would decode to more than ``MAX_DECODED_PIXELS``.
     """
     with _readable(content, key) as image:
         quarter_turn = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
@@ -87,7 +87,7 @@ def encoded_size(content: bytes, key: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _readable(content: bytes, key: str) -> Iterator[PIL.Image.Image]:
-    """The opened image; whatever goes wrong with it is a UserError that names the record."""
+    """Opens the image; any error while it is used becomes a UserError that names the record."""
     try:
         image = PIL.Image.open(io.BytesIO(content))
         if image.width * image.height > MAX_DECODED_PIXELS:
@@ -100,9 +100,9 @@ def _readable(content: bytes, key: str) -> Iterator[PIL.Image.Image]:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """uint8 [height, width, 3] as PNG bytes."""
+    """uint8 [height, width, 3] as PNG bytes, with fast compression; the bytes of the shapes data set depend on it."""
     buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    PIL.Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

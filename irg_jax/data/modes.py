@@ -1,6 +1,6 @@
 """The six learning modes of IRG: each turns a trajectory into a conversation (arXiv 2509.06945, section 3.2).
 
-| mode                                      | sees (no loss)                                   | learns             |
+| mode                                      | condition (no loss)                              | target (loss)      |
 |-------------------------------------------|--------------------------------------------------|--------------------|
 | initial_thinking_understanding_learning   | question + prompt, target image (ViT)            | thinking 1         |
 | initial_thinking_generation_learning      | prompt                                           | thinking 1         |
@@ -14,21 +14,22 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+from irg_jax.core.config.schema import did_you_mean
+from irg_jax.core.errors import ConfigError
 from irg_jax.data.conversation import Conversation, Image, Text
 from irg_jax.data.trajectory import Trajectory
-from irg_jax.errors import UserError
 
 INITIAL_QUESTION = "How is this picture planned?"
 IMPROVING_QUESTION = "What makes the second picture better than the first?"
 
 INITIAL_TARGETS: dict[str, Callable[[Trajectory], bytes]] = {
-    "good": lambda t: t.image2,  # as published: a strong teacher paints what the first turn learns
-    "draft": lambda t: t.image1,  # draft, then refine
+    "good": lambda t: t.image2,  # as published: the first turn learns to generate the teacher's good image
+    "draft": lambda t: t.image1,  # the first turn learns the weak image, which the second turn refines
 }
 
 
 def initial_thinking_understanding_learning(t: Trajectory) -> Conversation:
-    """Thinking 1 from the prompt and the picture that it plans."""
+    """Thinking 1 from the prompt and the image that it plans."""
     question = Text(f"{INITIAL_QUESTION}\n{t.prompt}")
     return Conversation(t.key, (question, Image(t.image2, need_vit=True), Text(t.thinking1, need_loss=True)))
 
@@ -41,15 +42,15 @@ def initial_thinking_generation_learning(t: Trajectory) -> Conversation:
 def initial_full_learning(
     t: Trajectory, target: Callable[[Trajectory], bytes] = INITIAL_TARGETS["good"]
 ) -> Conversation:
-    """Thinking 1 and the first picture; ``target`` says which picture of the trajectory that is."""
+    """Thinking 1 and the first image; ``target`` selects that image from the trajectory."""
     return Conversation(t.key, (Text(t.prompt), Text(t.thinking1, need_loss=True), Image(target(t), need_loss=True)))
 
 
 def improving_thinking_understanding_learning(t: Trajectory) -> Conversation:
-    """Thinking 2 from both pictures, without thinking 1."""
+    """Thinking 2 from both images, without thinking 1."""
     question = Text(f"{IMPROVING_QUESTION}\n{t.prompt}")
-    pictures = (Image(t.image1, need_vit=True), Image(t.image2, need_vit=True))
-    return Conversation(t.key, (question, *pictures, Text(t.thinking2, need_loss=True)))
+    images = (Image(t.image1, need_vit=True), Image(t.image2, need_vit=True))
+    return Conversation(t.key, (question, *images, Text(t.thinking2, need_loss=True)))
 
 
 def improving_thinking_generation_learning(t: Trajectory) -> Conversation:
@@ -58,7 +59,7 @@ def improving_thinking_generation_learning(t: Trajectory) -> Conversation:
 
 
 def improving_full_learning(t: Trajectory) -> Conversation:
-    """Thinking 2 and the improved picture from the first turn."""
+    """Thinking 2 and the improved image from the first turn."""
     learned = (Text(t.thinking2, need_loss=True), Image(t.image2, need_loss=True))
     return Conversation(t.key, (*_first_turn(t), *learned))
 
@@ -82,30 +83,30 @@ MODES: dict[str, Callable[[Trajectory], Conversation]] = {
 
 THINKING1: dict[str, Callable[[Trajectory], Trajectory]] = {
     "plan": lambda t: t,
-    # A thought that says nothing: what planning is measured against.
+    # An empty first thinking: the baseline without a plan.
     "none": lambda t: dataclasses.replace(t, thinking1="<think> </think>"),
 }
 
 
-def check(name: str) -> None:
-    """Raises UserError where ``name`` is none of ``MODES``; the message lists them."""
+def check_mode(name: str) -> None:
+    """Raises ConfigError if ``name`` is not one of ``MODES``; the message lists them."""
     if name not in MODES:
-        raise UserError(f"data.mixture: unknown learning mode {name!r}; known modes are {', '.join(MODES)}")
+        raise ConfigError(
+            "mixture", f"unknown learning mode {name!r}{did_you_mean(name, MODES)}; known modes are {', '.join(MODES)}"
+        )
 
 
 def learning_mode(name: str, initial_target: str) -> Callable[[Trajectory], Conversation]:
-    """The function of a mode by its name.
+    """The function of the mode with this name.
 
     Args:
       name: one of ``MODES``.
-      initial_target: which picture ``initial_full_learning`` paints, one of ``INITIAL_TARGETS``.
+      initial_target: which image ``initial_full_learning`` learns to generate, one of ``INITIAL_TARGETS``.
 
     Raises:
-      UserError: an unknown mode or target; the message lists the known ones.
+      ConfigError: an unknown mode; the message lists the known ones.
     """
-    check(name)
-    if initial_target not in INITIAL_TARGETS:
-        raise UserError(f"data.initial_target: {initial_target!r} is none of {', '.join(INITIAL_TARGETS)}")
+    check_mode(name)
     if name == "initial_full_learning":
         return functools.partial(initial_full_learning, target=INITIAL_TARGETS[initial_target])
     return MODES[name]

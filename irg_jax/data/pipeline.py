@@ -1,4 +1,4 @@
-"""From a data set and a mixture to batches: index, plan, build rows, batch, prefetch (Grain, random access)."""
+"""From a mixture of sources to batches: index, plan, build packed rows, batch, prefetch (Grain, random access)."""
 
 import dataclasses
 import logging
@@ -8,15 +8,18 @@ import grain
 import jax
 import numpy as np
 
-from irg_jax.data import layout, packing
+from irg_jax.core.errors import ConfigError
+from irg_jax.core.geometry import TokenGeometry
+from irg_jax.data.config import DropoutConfig
 from irg_jax.data.conversation import Conversation, Source
-from irg_jax.data.layout import Budgets, RowBuilder, Vocabulary
-from irg_jax.errors import UserError
+from irg_jax.data.packing import layout, plan
+from irg_jax.data.packing.layout import Budgets, RowBuilder
+from irg_jax.data.processor import Processor
 
 
 @dataclasses.dataclass(frozen=True)
-class MixtureRow:
-    """One line of a mixture: a mode, its weight, whether every pack must hold it, and where its samples come from."""
+class MixtureSource:
+    """One learning mode of a mixture: its weight, whether every pack must hold it, and the source of its samples."""
 
     mode: str
     weight: float
@@ -24,73 +27,71 @@ class MixtureRow:
     source: Source[Conversation]
 
 
-def index(source: Source[Conversation], vocabulary: Vocabulary) -> list[list[layout.Segment]]:
+def index(source: Source[Conversation], processor: Processor) -> list[list[layout.Segment]]:
     """The segments of every conversation: all that planning needs to know.
 
     Raises:
-      UserError: a bad record, by its key.
+      UserError: a bad record; the message names its key.
     """
-    return [layout.segments(source[i], vocabulary) for i in range(len(source))]
+    return [layout.segments(source[i], processor) for i in range(len(source))]
 
 
 class PackedRows:
-    """Random access to rows: row i is the same on every machine, whenever it is asked for.
+    """Random access to packed rows: row i is the same on every process and in every order of access.
 
     Args:
       mixture: modes with their sources.
-      vocabulary: tokenizer and image transforms.
-      budgets: the size of a row.
-      max_sample_tokens: most tokens in one sample.
+      processor: tokenizer and image transforms.
+      budgets: the fixed size of a row.
+      max_sample_tokens: maximum tokens in one sample.
       dropout: condition dropout.
-      rows_per_pack: see ``packing.Plan``.
-      seed: of order and dropout.
-      length: rows that a run will read.
-      max_latent_size: side of the latent position table, in patches.
-      vit_patches_per_side: side of the ViT position table, in patches.
+      rows_per_pack: see ``plan.Plan``.
+      seed: of the order of the samples and of condition dropout.
+      length: number of rows that a run reads.
+      geometry: of the model, for the position tables.
 
     Attributes:
-      oversize: keys of the samples that no row can hold, by mode; they are left out of the plan and reported.
+      oversize: keys of the samples that fit no row, by mode; they are left out of the plan and logged.
     """
 
     def __init__(
         self,
-        mixture: Sequence[MixtureRow],
+        mixture: Sequence[MixtureSource],
         *,
-        vocabulary: Vocabulary,
+        processor: Processor,
         budgets: Budgets,
         max_sample_tokens: int,
-        dropout: packing.Dropout,
+        dropout: DropoutConfig,
         rows_per_pack: int,
         seed: int,
         length: int,
-        max_latent_size: int,
-        vit_patches_per_side: int,
+        geometry: TokenGeometry,
     ):
         self._mixture = mixture
-        self._vocabulary = vocabulary
+        self._processor = processor
         self._budgets = budgets
         self._length = length
-        self._sides = (max_latent_size, vit_patches_per_side)
+        self._geometry = geometry
         self.oversize: dict[str, list[str]] = {}
         components = []
-        for row in mixture:
-            samples = index(row.source, vocabulary)
-            fitting, oversize = packing.split_oversize(samples, budgets.cost, max_sample_tokens)
+        for entry in mixture:
+            samples = index(entry.source, processor)
+            fitting, oversize = plan.split_oversize(samples, budgets.cost, max_sample_tokens)
             if oversize:
-                self.oversize[row.mode] = [row.source[i].key for i in oversize]
+                self.oversize[entry.mode] = [entry.source[i].key for i in oversize]
                 logging.warning(
                     "%s: %d of %d samples are larger than a row and are left out, first %s",
-                    row.mode, len(oversize), len(samples), ", ".join(self.oversize[row.mode][:3]),
+                    entry.mode, len(oversize), len(samples), ", ".join(self.oversize[entry.mode][:3]),
                 )  # fmt: skip
             kept = [samples[i] for i in fitting]
-            components.append(packing.Component(row.mode, row.weight, row.mandatory, kept, fitting))
+            components.append(plan.Component(entry.mode, entry.weight, entry.mandatory, kept, fitting))
         self._components = components
-        self.plan = packing.Plan(components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed)
+        self.plan = plan.Plan(components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed)
 
     @property
     def modes(self) -> list[str]:
-        """Names of the modes, in the order of the ``mode`` column of a row."""
-        return [row.mode for row in self._mixture]
+        """Names of the modes; the ``mode`` column of a row holds indices into this list."""
+        return [entry.mode for entry in self._mixture]
 
     def __len__(self) -> int:
         return self._length
@@ -99,27 +100,22 @@ class PackedRows:
         """Row ``i`` as arrays without a batch axis; see ``layout.batch_spec``.
 
         Raises:
-          UserError: a record that cannot be read, by its key.
+          UserError: a record that cannot be read; the message names its key.
         """
-        builder = RowBuilder(self._vocabulary, *self._sides)
-        for placed in self.plan.row(i):
-            component = self._components[placed.component]
-            conversation = self._mixture[placed.component].source[component.records[placed.sample]]
-            builder.add(conversation, component.samples[placed.sample], placed.dropped, placed.component)
+        builder = RowBuilder(self._processor, self._geometry)
+        for sample in self.plan.row(i):
+            component = self._components[sample.component]
+            conversation = self._mixture[sample.component].source[component.records[sample.index]]
+            builder.add(conversation, component.samples[sample.index], sample.dropped, sample.component)
         return builder.build(self._budgets)
 
     def keys(self, i: int) -> list[str]:
-        """The records in row ``i``, as ``mode:key``."""
+        """The records packed into row ``i``, as ``mode:key``."""
         names = []
-        for placed in self.plan.row(i):
-            record = self._components[placed.component].records[placed.sample]
-            names.append(f"{self.modes[placed.component]}:{self._mixture[placed.component].source[record].key}")
+        for sample in self.plan.row(i):
+            record = self._components[sample.component].records[sample.index]
+            names.append(f"{self.modes[sample.component]}:{self._mixture[sample.component].source[record].key}")
         return names
-
-    def fill(self, rows: range) -> dict[str, float]:
-        """Share of the und and gen budgets that these rows use."""
-        used = self.plan.used(rows).mean(0)
-        return {"und": used[0] / self._budgets.und, "gen": used[1] / self._budgets.gen}
 
 
 def batches(
@@ -127,20 +123,20 @@ def batches(
 ) -> grain.DatasetIterator:
     """An iterator over this process's share of every global batch; its state is one integer.
 
-    A process takes neighbouring rows, so the shares of all processes, one after another, are the global batch in order.
+    A process takes consecutive rows, so the shares of all processes, concatenated, are the global batch in order.
 
     Args:
-      rows: where the rows come from.
+      rows: the packed rows of the run.
       batch_size: rows in a global batch.
-      process_index: which process this is.
-      process_count: how many there are.
+      process_index: index of this process.
+      process_count: number of processes.
       threads: threads that read and build rows.
 
     Raises:
-      UserError: a batch that does not divide over the processes.
+      UserError: a batch size that is not a multiple of the number of processes.
     """
     if batch_size % process_count:
-        raise UserError(f"data.batch_size: {batch_size} rows do not divide over {process_count} processes")
+        raise ConfigError("data.batch_size", f"{batch_size} rows do not divide over {process_count} processes")
     dataset = grain.MapDataset.source(rows).batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
     dataset = dataset[process_index::process_count]
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)))

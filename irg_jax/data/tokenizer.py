@@ -1,4 +1,4 @@
-"""Byte-level BPE in Qwen2's file format: the same reader for Qwen2's own files and for those trained here."""
+"""Byte-level BPE in Qwen2's file format, for Qwen2's own files and for those trained here."""
 
 import json
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from irg_jax.errors import UserError
+from irg_jax.core.errors import UserError
 
-# Qwen2 cuts text into these pieces before it merges bytes: contractions, words, digits, punctuation, white space.
+# Qwen2 splits text into these pieces before it merges bytes: contractions, words, digits, punctuation, white space.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -26,7 +26,7 @@ class Tokenizer:
 
     Args:
       directory: holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Special tokens that the files lack are
-        added behind the vocabulary in the order of ``SPECIAL_TOKENS``, as the published code does.
+        added after the vocabulary in the order of ``SPECIAL_TOKENS``, as the published code does.
 
     Raises:
       UserError: files missing or unreadable.
@@ -41,7 +41,7 @@ class Tokenizer:
 
     def _special(self, token: str) -> int:
         found = self._tokenizer.token_to_id(token)
-        assert found is not None, token  # just added where the files lacked it
+        assert found is not None, token  # the constructor has added it if the files lacked it
         return found
 
     @property
@@ -50,7 +50,7 @@ class Tokenizer:
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Ids of ``text``, without special tokens around it. Remembered, since the six modes share their texts."""
+        """Ids of ``text``, without special tokens around it. Cached, since the six modes share their texts."""
         ids = self._cache.get(text)
         if ids is None:
             ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -59,7 +59,7 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ``ids``; special tokens leave no trace, bytes that are no UTF-8 become U+FFFD."""
+        """Text of ``ids``; special tokens are skipped, bytes that are not valid UTF-8 become U+FFFD."""
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
 
 
@@ -67,8 +67,8 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
     """Trains a tokenizer on ``texts`` and writes it in Qwen2's file format.
 
     Args:
-      texts: the training text; the result depends on it and ``vocab_size`` alone.
-      vocab_size: ids in all, at least 256 bytes + the special tokens.
+      texts: the training texts; the result depends only on them and on ``vocab_size``.
+      vocab_size: total number of ids, at least 256 bytes + the special tokens.
       directory: where ``tokenizer.json``, ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json`` go.
     """
     smallest = 256 + len(SPECIAL_TOKENS)
@@ -88,7 +88,7 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
     added = {
         str(tokenizer.token_to_id(t)): {"content": t, "special": True, "normalized": False} for t in SPECIAL_TOKENS
     }
-    settings = {
+    tokenizer_config = {
         "tokenizer_class": "Qwen2Tokenizer",
         "added_tokens_decoder": added,
         "additional_special_tokens": list(SPECIAL_TOKENS[1:]),
@@ -101,8 +101,8 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
         "clean_up_tokenization_spaces": False,
         "model_max_length": 131072,
     }
-    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    # Last, because a folder with tokenizer.json counts as complete.
+    (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=1), encoding="utf-8")
+    # Written last, because a folder with tokenizer.json counts as complete.
     temporary = directory / "tokenizer.json.tmp"
     tokenizer.save(str(temporary))
     temporary.replace(directory / "tokenizer.json")
@@ -119,7 +119,7 @@ def _read(directory: Path) -> tokenizers.Tokenizer:
     except Exception as error:  # the library raises bare Exception
         message = f"{directory}: the tokenizer files cannot be read ({error}); copy or train them again"
         raise UserError(message) from error
-    raise UserError(f"{directory}: no tokenizer here; needed is tokenizer.json, or vocab.json and merges.txt")
+    raise UserError(f"{directory}: no tokenizer here; it needs tokenizer.json, or vocab.json and merges.txt")
 
 
 def _empty(model: models.Model) -> tokenizers.Tokenizer:

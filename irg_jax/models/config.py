@@ -1,51 +1,30 @@
-"""The shape of a model: frozen, hashable, the same class for the tiny world and for 7B."""
+"""The model's config: its architecture (``ModelConfig``) and how it is executed (``ExecutionConfig``).
+
+Both are frozen and hashable, and the same classes describe the smallest model and 7B. The architecture decides the
+shapes of the weights; execution changes results only by rounding.
+"""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
-import jax
-
-from irg_jax import sections
-from irg_jax.errors import UserError
-from irg_jax.models.attention import BACKENDS, backend_for
-from irg_jax.models.attention.spans import SAVED
-
-LAYER_INPUT = "layer_input"
-
-# What the backward pass has of each layer without computing it again: everything; nothing but its input; that and what
-# attention gave; the same two, kept in the memory of the host; or what attention and the matmuls against weights gave.
-_policies = jax.checkpoint_policies
-REMAT = {
-    "none": _policies.everything_saveable,
-    "full": _policies.nothing_saveable,
-    "attention": _policies.save_only_these_names(SAVED),
-    "offload": _policies.save_and_offload_only_these_names(
-        names_which_can_be_saved=[],
-        names_which_can_be_offloaded=[LAYER_INPUT, SAVED],
-        offload_src="device",
-        offload_dst="pinned_host",
-    ),
-    "dots": _policies.save_from_both_policies(
-        _policies.dots_with_no_batch_dims_saveable, _policies.save_only_these_names(SAVED)
-    ),
-}
+from irg_jax.core.errors import ConfigError, check
+from irg_jax.core.geometry import TokenGeometry
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """The two-expert decoder.
+    """The decoder: a Qwen2 with two experts per layer (mixture of transformers, arXiv 2505.14683).
 
     Attributes:
       hidden: width of the residual stream.
-      layers: number of blocks.
+      layers: number of layers.
       heads: query heads.
-      kv_heads: key and value heads.
+      kv_heads: key and value heads (grouped-query attention).
       head_dim: width of a head.
-      mlp: inner width of the gated MLP.
-      vocab: rows of the embedding and of the logits head.
+      mlp: hidden width of the gated MLP.
+      vocab: rows of the embedding and columns of the LM head.
       rope_theta: base of the rotary frequencies.
-      norm_eps: of every RMSNorm.
+      norm_eps: epsilon of every RMSNorm.
     """
 
     hidden: int
@@ -58,19 +37,24 @@ class DecoderConfig:
     rope_theta: float
     norm_eps: float
 
+    def __post_init__(self) -> None:
+        check(self.heads % self.kv_heads == 0, "kv_heads", f"{self.kv_heads} must divide the {self.heads} heads")
+        check(self.head_dim % 2 == 0, "head_dim", f"{self.head_dim} must be even, RoPE rotates its halves")
+        check(self.hidden % 4 == 0, "hidden", f"{self.hidden} must be a multiple of 4, for the 2-D position embedding")
+
 
 @dataclasses.dataclass(frozen=True)
 class ViTConfig:
-    """The image encoder (SigLIP NaViT).
+    """The image encoder (SigLIP NaViT, arXiv 2307.06304).
 
     Attributes:
-      hidden: width.
-      layers: blocks that are run; the published setting leaves the encoder's last one out.
+      hidden: width of the residual stream.
+      layers: layers that are run; the published model skips the encoder's last one.
       heads: attention heads.
-      mlp: inner width of the MLP.
-      patch: pixels a patch's side.
+      mlp: hidden width of the MLP.
+      patch: pixels per side of a patch.
       patches_per_side: side of the learned position table.
-      norm_eps: of every LayerNorm.
+      norm_eps: epsilon of every LayerNorm.
     """
 
     hidden: int
@@ -81,13 +65,16 @@ class ViTConfig:
     patches_per_side: int
     norm_eps: float
 
+    def __post_init__(self) -> None:
+        check(self.hidden % self.heads == 0, "hidden", f"{self.hidden} must be a multiple of the {self.heads} heads")
+
 
 @dataclasses.dataclass(frozen=True)
-class PixelConfig:
-    """The training-free pixel autoencoder; see ``autoencoder.PixelAutoencoder``.
+class PixelVAEConfig:
+    """The pixel VAE, which has no weights; see ``vae.pixel.PixelVAE``.
 
     Attributes:
-      downsample: pixels a latent's side.
+      downsample: pixels per side of a latent.
       scale: latents are scale·(pixel − shift), with pixels in [−1, 1].
       shift: near the mean of the pixels, so that latents are centred.
     """
@@ -95,22 +82,23 @@ class PixelConfig:
     downsample: int
     scale: float
     shift: float
+    kind: Literal["pixel"] = "pixel"
 
     @property
     def channels(self) -> int:
-        """Numbers in a latent."""
+        """Channels of a latent."""
         return 3 * self.downsample**2
 
 
 @dataclasses.dataclass(frozen=True)
-class FluxConfig:
-    """The FLUX VAE; see ``flux.FluxAutoencoder``.
+class FluxVAEConfig:
+    """The FLUX VAE; see ``vae.flux.FluxVAE``.
 
     Attributes:
-      width: channels of the finest level.
-      multipliers: channels of each level as a multiple of ``width``; each level but the last halves the picture.
-      blocks: residual blocks a level of the encoder; the decoder has one more.
-      channels: numbers in a latent.
+      width: channels at full resolution.
+      multipliers: channels of each resolution as a multiple of ``width``; each resolution is half the previous.
+      blocks: residual blocks per resolution in the encoder; the decoder has one more.
+      channels: channels of a latent.
       scale: latents are scale·(posterior sample − shift).
       shift: see ``scale``.
     """
@@ -121,104 +109,90 @@ class FluxConfig:
     channels: int
     scale: float
     shift: float
+    kind: Literal["flux"] = "flux"
 
     @property
     def downsample(self) -> int:
-        """Pixels a latent's side."""
+        """Pixels per side of a latent."""
         return 2 ** (len(self.multipliers) - 1)
 
 
-# Pictures are encoded within the training step, or by a program of its own ahead of it, whose memory is free again when
-# the step runs.
-ENCODE = ("within", "ahead")
-
-AUTOENCODERS: dict[str, type[PixelConfig] | type[FluxConfig]] = {"pixel": PixelConfig, "flux": FluxConfig}
+VAEConfig = PixelVAEConfig | FluxVAEConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides the shape of the weights and how they are run.
+    """The architecture: everything that decides the shapes of the weights.
 
     Attributes:
-      decoder: see ``DecoderConfig``.
-      vit: see ``ViTConfig``.
-      autoencoder: one of ``AUTOENCODERS``, by its ``kind``.
-      latent_patch: latents a generation token's side.
-      max_latent_size: side of the latent position table, in patches.
-      time_features: numbers in the sin-cos features of a time.
-      dtype: compute type, ``float32`` or ``bfloat16``; weights are always float32.
-      remat: what the backward pass keeps, a name in ``REMAT``.
-      attention: ``auto`` or a name in ``attention.BACKENDS``; see ``on``.
-      logits_chunk: tokens of a row whose logits are in memory at once in training.
-      encode: where training encodes pictures, a name in ``ENCODE``.
+      decoder: the decoder with its two experts.
+      vit: the image encoder, for image understanding.
+      vae: the frozen VAE, for image generation.
+      latent_patch: latents per side of a generation token.
+      max_latent_size: side of the latent position table, in tokens.
+      time_features: size of the sinusoidal features of a timestep.
     """
 
     decoder: DecoderConfig
     vit: ViTConfig
-    autoencoder: PixelConfig | FluxConfig
+    vae: VAEConfig
     latent_patch: int
     max_latent_size: int
     time_features: int
-    dtype: str
-    remat: str
-    attention: str
-    logits_chunk: int
-    encode: str
-
-    def on(self, platform: str) -> "ModelConfig":
-        """The same model with the attention backend of a platform, such as ``jax.default_backend()``.
-
-        Raises:
-          UserError: the backend that the config asks for does not run there.
-        """
-        return dataclasses.replace(self, attention=backend_for(self.attention, platform))
-
-    def run_as(self, other: "ModelConfig") -> "ModelConfig":
-        """The same weights, run the way ``other`` is."""
-        how = ("dtype", "remat", "attention", "logits_chunk", "encode")
-        return dataclasses.replace(self, **{name: getattr(other, name) for name in how})
 
     @property
     def token_channels(self) -> int:
-        """Numbers in a generation token's latent patch."""
-        return self.autoencoder.channels * self.latent_patch**2
+        """Channels of a generation token: those of its patch of latents."""
+        return self.vae.channels * self.latent_patch**2
 
     @property
     def vae_stride(self) -> int:
-        """Pixels a generation token's side."""
-        return self.autoencoder.downsample * self.latent_patch
+        """Pixels per side of a generation token."""
+        return self.vae.downsample * self.latent_patch
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        """From the ``model`` section of a config.
+    @property
+    def geometry(self) -> TokenGeometry:
+        """What the data pipeline has to know of this model."""
+        return TokenGeometry(
+            self.decoder.vocab, self.vae_stride, self.max_latent_size, self.vit.patch, self.vit.patches_per_side
+        )
+
+
+# Attention backends that run on one platform only; the others run on all.
+BACKEND_PLATFORMS = {"gpu": "gpu", "tpu": "tpu"}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+    """How a model is executed.
+
+    Attributes:
+      dtype: compute dtype; weights are always float32 in training.
+      remat: the rematerialization policy, a name in ``remat.POLICIES``: what the backward pass keeps of each layer.
+      attention: a backend in ``attention.BACKENDS``, or ``auto`` for the one of the platform.
+      logits_chunk: tokens per row whose logits are in memory at once in training.
+      vae_encode: whether training encodes images with the VAE in the program of the training step, or in a separate
+        program before it, whose memory is free again when the step runs.
+    """
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: Literal["none", "full", "attention", "offload", "dots"] = "full"
+    attention: Literal["auto", "plain", "chunked", "gpu", "tpu"] = "auto"
+    logits_chunk: int = 2048
+    vae_encode: Literal["in_step", "separate"] = "in_step"
+
+    def __post_init__(self) -> None:
+        check(self.logits_chunk > 0, "logits_chunk", f"{self.logits_chunk} must be at least 1")
+
+    def on(self, platform: str) -> "ExecutionConfig":
+        """This config with ``attention`` resolved for a platform, such as ``jax.default_backend()``.
 
         Raises:
-          UserError: an unknown or missing key, or a combination that no model can have, by its key.
+          ConfigError: ``execution.attention`` does not run on this platform.
         """
-        nested = {"decoder": DecoderConfig, "vit": ViTConfig}
-        parts = {k: sections.build(nested[k], v, f"model.{k}") if k in nested else v for k, v in values.items()}
-        parts["autoencoder"] = _autoencoder(values.get("autoencoder", {}))
-        config = sections.build(cls, parts, "model")
-        decoder, vit = config.decoder, config.vit
-        checks = (
-            (decoder.heads % decoder.kv_heads == 0, "decoder.kv_heads", "must divide decoder.heads"),
-            (decoder.head_dim % 2 == 0, "decoder.head_dim", "must be even, rotary embedding turns its halves"),
-            (decoder.hidden % 4 == 0, "decoder.hidden", "must be a multiple of 4, for the 2-D position embedding"),
-            (vit.hidden % vit.heads == 0, "vit.hidden", "must be a multiple of vit.heads"),
-            (config.dtype in ("float32", "bfloat16"), "dtype", "must be float32 or bfloat16"),
-            (config.remat in REMAT, "remat", f"must be one of {', '.join(REMAT)}"),
-            (config.attention in ("auto", *BACKENDS), "attention", f"must be one of auto, {', '.join(BACKENDS)}"),
-            (config.logits_chunk > 0, "logits_chunk", "must be at least 1"),
-            (config.encode in ENCODE, "encode", f"must be one of {', '.join(ENCODE)}"),
-        )
-        for fine, key, message in checks:
-            if not fine:
-                raise UserError(f"model.{key} {message}")
-        return config
-
-
-def _autoencoder(values: Mapping[str, Any]) -> PixelConfig | FluxConfig:
-    kind = values.get("kind")
-    if kind not in AUTOENCODERS:
-        raise UserError(f"model.autoencoder.kind: {kind!r} is none of {', '.join(AUTOENCODERS)}")
-    return sections.build(AUTOENCODERS[kind], {k: v for k, v in values.items() if k != "kind"}, "model.autoencoder")
+        if BACKEND_PLATFORMS.get(self.attention, platform) != platform:
+            raise ConfigError("execution.attention", f"{self.attention!r} does not run on {platform}; set it to auto")
+        if self.attention != "auto":
+            return self
+        backend = next((name for name, needed in BACKEND_PLATFORMS.items() if needed == platform), "chunked")
+        return dataclasses.replace(self, attention=backend)  # type: ignore[arg-type]

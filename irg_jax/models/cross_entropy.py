@@ -1,4 +1,4 @@
-"""Cross entropy over a large vocabulary: the logits of all tokens are never in memory at once."""
+"""Chunked cross entropy over a large vocabulary: the logits of all tokens are never in memory at once."""
 
 import functools
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 def token_cross_entropy(hidden: jax.Array, kernel: jax.Array, label: jax.Array, *, chunk: int) -> jax.Array:
     """−log softmax(hidden · kernel)[label] of every token.
 
-    Logits exist for one chunk at a time, forward and backward, where they are computed again from the saved
+    Logits exist for one chunk at a time, forward and backward; the backward pass recomputes them and uses the saved
     log-sum-exp. The matmuls run in the dtype of ``hidden``; logits, sums and the gradient of ``kernel`` across chunks
     are float32.
 
@@ -17,7 +17,7 @@ def token_cross_entropy(hidden: jax.Array, kernel: jax.Array, label: jax.Array, 
       hidden: [B, T, D].
       kernel: [D, V].
       label: int32 [B, T], in [0, V).
-      chunk: tokens of each row in a chunk; the memory is that of B · chunk · V float32.
+      chunk: tokens per row in a chunk; a chunk takes B · chunk · V float32 of memory.
 
     Returns:
       float32 [B, T].
@@ -34,12 +34,12 @@ def _cross_entropy(hidden: jax.Array, kernel: jax.Array, label: jax.Array, chunk
 def _forward(hidden: jax.Array, kernel: jax.Array, label: jax.Array, chunk: int) -> tuple[jax.Array, tuple]:
     weight = kernel.astype(hidden.dtype)
 
-    def one_chunk(part: tuple) -> tuple[jax.Array, jax.Array]:
+    def chunk_loss(part: tuple) -> tuple[jax.Array, jax.Array]:
         logits = _logits(part[0], weight)
         lse = jax.nn.logsumexp(logits, axis=-1)
         return lse - jnp.sum(jnp.where(_is_label(logits, part[1]), logits, 0), axis=-1), lse
 
-    loss, lse = jax.lax.map(one_chunk, (_chunks(hidden, chunk), _chunks(label, chunk)))
+    loss, lse = jax.lax.map(chunk_loss, (_chunks(hidden, chunk), _chunks(label, chunk)))
     return _tokens(loss, label.shape), (hidden, kernel, label, lse)
 
 
@@ -47,7 +47,7 @@ def _backward(chunk: int, saved: tuple, grad: jax.Array) -> tuple[jax.Array, jax
     hidden, kernel, label, lse = saved
     weight = kernel.astype(hidden.dtype)
 
-    def one_chunk(kernel_grad: jax.Array, part: tuple) -> tuple[jax.Array, jax.Array]:
+    def add_chunk_gradient(kernel_grad: jax.Array, part: tuple) -> tuple[jax.Array, jax.Array]:
         hidden, label, lse, grad = part
         logits = _logits(hidden, weight)
         logits_grad = (jnp.exp(logits - lse[..., None]) - _is_label(logits, label)) * grad[..., None]
@@ -56,7 +56,7 @@ def _backward(chunk: int, saved: tuple, grad: jax.Array) -> tuple[jax.Array, jax
         return kernel_grad, jnp.einsum("btv,dv->btd", logits_grad, weight)
 
     parts = (_chunks(hidden, chunk), _chunks(label, chunk), lse, _chunks(grad, chunk))
-    kernel_grad, hidden_grad = jax.lax.scan(one_chunk, jnp.zeros(kernel.shape, jnp.float32), parts)
+    kernel_grad, hidden_grad = jax.lax.scan(add_chunk_gradient, jnp.zeros(kernel.shape, jnp.float32), parts)
     return _tokens(hidden_grad, hidden.shape), kernel_grad.astype(kernel.dtype), None
 
 
@@ -68,14 +68,14 @@ def _logits(hidden: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def _is_label(logits: jax.Array, label: jax.Array) -> jax.Array:
-    """One-hot labels as a comparison: a vocabulary that lies on several devices is not gathered."""
+    """One-hot labels as a comparison, so that a vocabulary sharded over devices is not gathered."""
     return jnp.arange(logits.shape[-1]) == label[..., None]
 
 
 def _chunks(x: jax.Array, chunk: int) -> jax.Array:
-    """[B, T, …] to [chunks, B, chunk, …], the row filled up with zeros.
+    """[B, T, …] to [chunks, B, chunk, …], the row padded with zeros.
 
-    A chunk takes every n-th token, so that tokens that are spread over devices stay where they are.
+    A chunk takes every n-th token, so that tokens that are sharded over devices stay on their devices.
     """
     rows, length, *rest = x.shape
     count = -(-length // chunk)
@@ -84,6 +84,6 @@ def _chunks(x: jax.Array, chunk: int) -> jax.Array:
 
 
 def _tokens(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The way back, to ``shape`` [B, T, …]."""
+    """The inverse of ``_chunks``, to ``shape`` [B, T, …]."""
     count, rows, chunk, *rest = x.shape
     return jnp.moveaxis(x, 0, 2).reshape(rows, chunk * count, *rest)[:, : shape[1]]

@@ -1,4 +1,4 @@
-"""Rectified flow: x_t = (1 − t)·x0 + t·noise, velocity = noise − x0 (irg.md §5, §6)."""
+"""Rectified flow (arXiv 2209.03003): x_t = (1 − t)·x0 + t·noise, velocity = noise − x0; see ``docs/method.md``."""
 
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ Times = TypeVar("Times", jax.Array, np.ndarray)
 
 
 def shift_time(t: Times, shift: float) -> Times:
-    """Moves times in [0, 1] towards noise: shift·t / (1 + (shift − 1)·t)."""
+    """The timestep shift, which moves times in [0, 1] towards noise: shift·t / (1 + (shift − 1)·t)."""
     return shift * t / (1 + (shift - 1) * t)
 
 
@@ -25,10 +25,10 @@ def interpolate(x0: jax.Array, noise: jax.Array, t: jax.Array) -> jax.Array:
 
 
 def velocity_target(x0: jax.Array, noise: jax.Array) -> jax.Array:
-    """What the model learns to predict at every t."""
+    """What the model is trained to predict at every t."""
     return noise - x0
 
 
 def time_points(count: int, shift: float) -> np.ndarray:
-    """``count`` sampling times from 1 to 0, float32, known before anything is compiled; count − 1 Euler steps."""
+    """``count`` sampling times from 1 to 0, float32 [count], for count − 1 Euler steps; constants under jit."""
     return shift_time(np.linspace(1.0, 0.0, count, dtype=np.float32), shift)

@@ -1,56 +1,50 @@
-"""LoRA: low-rank updates beside frozen weights (arXiv 2106.09685), a wrapper around linear layers of any model."""
+"""LoRA (arXiv 2106.09685): low-rank updates of frozen weights, as a wrapper around the linear layers of a model."""
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from irg_jax import sections
-from irg_jax.errors import UserError
-from irg_jax.models.param import Linear
+from irg_jax.core.errors import ConfigError, check
+from irg_jax.core.tree import weight_name
+from irg_jax.models.config import ExecutionConfig, ModelConfig
+from irg_jax.models.layers import Linear
+from irg_jax.models.transformer import UnifiedTransformer
 
 
 @dataclasses.dataclass(frozen=True)
 class LoRAConfig:
-    """Which weights get an update, and how large.
+    """Which linear layers get a LoRA update, and its rank and scale.
 
     Attributes:
-      rank: of each update.
+      rank: rank of each update.
       alpha: an update is alpha/rank · A·B.
-      weights: a regex; linear layers whose kernel's name it matches anywhere are wrapped.
+      weights: a regular expression, searched in the name of each linear layer's kernel, such as
+        ``blocks.und.q.kernel``; the layers where it is found are wrapped.
     """
 
     rank: int
     alpha: float
     weights: str
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "LoRAConfig":
-        """From the ``lora`` section of a config.
-
-        Raises:
-          UserError: an unknown or missing key, a rank below 1, or no regular expression.
-        """
-        config = sections.build(cls, values, "lora")
-        if config.rank < 1:
-            raise UserError(f"lora.rank: {config.rank} must be at least 1; to train the whole model, leave lora out")
+    def __post_init__(self) -> None:
+        check(self.rank >= 1, "rank", f"{self.rank} must be at least 1; to train the whole model, set lora to None")
         try:
-            re.compile(config.weights)
+            re.compile(self.weights)
         except re.error as error:
-            raise UserError(f"lora.weights: {config.weights!r} is no regular expression ({error})") from error
-        return config
+            raise ConfigError("weights", f"{self.weights!r} is not a regular expression ({error})") from error
 
 
 class LoRAParam(nnx.Param):
-    """A factor of an update: what trains where the rest is frozen."""
+    """A or B of an update: the only weights that are trained."""
 
 
 class LoRALinear(Linear):
-    """A linear layer with an update beside its kernel: y = x·W + b + alpha/rank · (x·A)·B. B starts at zero."""
+    """A linear layer with a LoRA update: y = x·W + b + alpha/rank · (x·A)·B. B starts at zero."""
 
     def __init__(self, base: Linear, config: LoRAConfig, *, rngs: nnx.Rngs):
         self.kernel, self.bias = base.kernel, base.bias
@@ -71,46 +65,56 @@ class LoRALinear(Linear):
 
 
 def wrap(model: nnx.Module, config: LoRAConfig, *, rngs: nnx.Rngs) -> nnx.Module:
-    """Gives the matching linear layers of ``model`` an update, in place. Their own weights keep their names.
+    """Wraps the matching linear layers of ``model`` with LoRA, in place. Their own weights keep their names.
 
     Raises:
-      UserError: ``config.weights`` matches no linear layer.
+      ConfigError: ``config.weights`` matches no linear layer.
     """
     found = [(owner, name, path) for owner, name, path in _linears(model) if re.search(config.weights, path)]
     if not found:
-        raise UserError(
-            f"lora.weights: {config.weights!r} matches no linear layer; names look like blocks.und.q.kernel"
+        raise ConfigError(
+            "lora.weights", f"{config.weights!r} matches no linear layer; names look like blocks.und.q.kernel"
         )
     for owner, name, _ in found:
         setattr(owner, name, LoRALinear(getattr(owner, name), config, rngs=rngs))
     return model
 
 
+def abstract_factors(config: ModelConfig, lora: LoRAConfig) -> nnx.State:
+    """The shapes of the ``LoRAParam`` weights of a wrapped model; nothing is allocated."""
+
+    def make() -> nnx.Module:
+        rngs = nnx.Rngs(params=0)  # made inside the trace: its counters cannot change in another one
+        return wrap(UnifiedTransformer(config, ExecutionConfig(), rngs=rngs), lora, rngs=rngs)
+
+    return nnx.state(nnx.eval_shape(make), LoRAParam)
+
+
 def merge(base: Any, factors: Any, config: LoRAConfig) -> Any:
-    """The weights with their updates added: what an unwrapped model needs.
+    """The base weights with the LoRA updates merged in, for a model without LoRA.
 
     Args:
-      base: weights of the unwrapped model.
+      base: weights of the model without LoRA.
       factors: the ``LoRAParam`` weights of the wrapped one.
-      config: as it was trained with.
+      config: the config they were trained with.
 
     Returns:
       a tree like ``base``, in its dtypes.
     """
     flat = {".".join(map(str, path)): value for path, value in nnx.to_flat_state(factors)}
 
-    def one(path: tuple, weight: jax.Array) -> jax.Array:
-        layer = jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value").removesuffix(".kernel")
+    def add_update(path: tuple, weight: jax.Array) -> jax.Array:
+        layer = weight_name(path).removesuffix(".kernel")
         if f"{layer}.lora_a" not in flat:
             return weight
         a, b = (flat[f"{layer}.lora_{x}"][...].astype(jnp.float32) for x in "ab")
         return (weight.astype(jnp.float32) + config.alpha / config.rank * (a @ b)).astype(weight.dtype)
 
-    return jax.tree_util.tree_map_with_path(one, base)
+    return jax.tree_util.tree_map_with_path(add_update, base)
 
 
 def _linears(module: nnx.Module, prefix: str = "") -> Iterator[tuple[nnx.Module, str, str]]:
-    """Every linear layer: its owner, its name there, the name of its kernel."""
+    """(owner, attribute, name of the kernel) of every linear layer."""
     for name, value in vars(module).items():
         if isinstance(value, Linear):
             yield module, name, f"{prefix}{name}.kernel"

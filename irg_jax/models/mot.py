@@ -1,7 +1,7 @@
-"""The mixture-of-transformers block: two experts, two streams, one attention (BAGEL, arXiv 2505.14683, section 2).
+"""The mixture-of-transformers block: two experts and one joint attention (BAGEL, arXiv 2505.14683, section 2).
 
-Understanding tokens and generation tokens live in arrays of their own, so each expert is a dense matmul over its own
-tokens and no token pays for the other expert. Only attention is joint, and there the order of tokens is data.
+Understanding tokens and generation tokens are separate arrays, so that each expert is a dense matmul over its own
+tokens and no token is computed by both. Only attention is joint, and there the order of tokens is data.
 """
 
 import functools
@@ -12,27 +12,27 @@ from flax import nnx
 
 from irg_jax.models import embeddings
 from irg_jax.models.attention import attention
-from irg_jax.models.attention.spans import Cached, Spans
+from irg_jax.models.attention.spans import CacheView, Spans
 from irg_jax.models.config import DecoderConfig
-from irg_jax.models.param import Linear, RMSNorm
-from irg_jax.models.placement import gather_tokens, splits_tokens
+from irg_jax.models.layers import Linear, RMSNorm
+from irg_jax.sharding.activations import gather_tokens, splits_tokens
 
 _kernel = nnx.initializers.lecun_normal()
 
-Heads = tuple[jax.Array, jax.Array, jax.Array]
+QKV = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Expert(nnx.Module):
-    """One full set of a layer's weights, applied to its own stream."""
+    """One expert of a layer: a full set of its weights, applied to the expert's own tokens."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         d, size = config.hidden, config.head_dim
 
-        # What goes back into the residual stream starts small, so that deep layers still see which token they are at.
-        back = nnx.initializers.variance_scaling(0.5 / config.layers, "fan_in", "normal")
+        # Projections into the residual stream start small, so that the token embedding still dominates in deep layers.
+        residual_init = nnx.initializers.variance_scaling(0.5 / config.layers, "fan_in", "normal")
 
         def linear(n_in: int, n_out: int, in_axis: str, out_axis: str, bias: bool = False) -> Linear:
-            init = back if out_axis == "embed" else _kernel
+            init = residual_init if out_axis == "embed" else _kernel
             return Linear(n_in, n_out, (in_axis, out_axis), bias=bias, rngs=rngs, init=init)
 
         self.attention_norm = RMSNorm(d, "embed", eps=config.norm_eps, rngs=rngs)
@@ -48,25 +48,25 @@ class Expert(nnx.Module):
         self.down = linear(config.mlp, d, "mlp", "embed")
         self.head_dim = size
 
-    def heads(self, x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> Heads:
-        """Normed and turned queries [B, T, H, D] and keys, and values, [B, T, G, D]."""
+    def qkv(self, x: jax.Array, angles: tuple[jax.Array, jax.Array]) -> QKV:
+        """Queries [B, T, H, D] and keys, both after QK norm and RoPE, and values, [B, T, G, D]."""
         h = self.attention_norm(x)
-        q, k, v = (self._split(f(h)) for f in (self.q, self.k, self.v))
+        q, k, v = (self._split_heads(f(h)) for f in (self.q, self.k, self.v))
         return embeddings.apply_rope(self.q_norm(q), angles), embeddings.apply_rope(self.k_norm(k), angles), v
 
-    def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
-        """The rest of the layer, after attention."""
-        x = x + self.o(attended.reshape(*x.shape[:2], attended.shape[2] * attended.shape[3]))
+    def out_and_mlp(self, x: jax.Array, heads: jax.Array) -> jax.Array:
+        """The rest of the layer: ``x`` [B, T, D] after the output projection of the attention heads and the MLP."""
+        x = x + self.o(heads.reshape(*x.shape[:2], heads.shape[2] * heads.shape[3]))
         h = self.mlp_norm(x)
         return x + self.down(jax.nn.silu(self.gate(h)) * self.up(h))
 
-    def _split(self, x: jax.Array) -> jax.Array:
-        # No −1 here: a stream may be empty.
+    def _split_heads(self, x: jax.Array) -> jax.Array:
+        # Not −1, which fails for an empty stream.
         return x.reshape(*x.shape[:2], x.shape[2] // self.head_dim, self.head_dim)
 
 
 class MoTBlock(nnx.Module):
-    """One layer: both experts around a joint attention. Fresh generation weights are copies of the others."""
+    """One layer: both experts around a joint attention. Both are initialized with the same weights."""
 
     def __init__(self, config: DecoderConfig, backend: str, *, rngs: nnx.Rngs):
         key = rngs.params()
@@ -81,7 +81,7 @@ class MoTBlock(nnx.Module):
         und_angles: tuple[jax.Array, jax.Array],
         gen_angles: tuple[jax.Array, jax.Array],
         spans: Spans,
-        cached: Cached | None,
+        cache: CacheView | None,
     ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
         """Runs the layer.
 
@@ -90,20 +90,20 @@ class MoTBlock(nnx.Module):
           gen: [B, G, D].
           und_angles: rotary angles of ``und``.
           gen_angles: rotary angles of ``gen``.
-          spans: queries and keys are ``und`` then ``gen``.
-          cached: earlier keys and values, where there are any.
+          spans: visibility; queries and keys are those of ``und``, then those of ``gen``.
+          cache: this layer's KV cache, None in training.
 
         Returns:
-          both streams, and the keys and values of ``und`` then ``gen``, for a cache.
+          both streams, and the keys and values of ``und`` then ``gen``, for the cache.
         """
-        (q_und, *kv_und), (q_gen, *kv_gen) = self.und.heads(und, und_angles), self.gen.heads(gen, gen_angles)
+        (q_und, *kv_und), (q_gen, *kv_gen) = self.und.qkv(und, und_angles), self.gen.qkv(gen, gen_angles)
         k, v = (jnp.concatenate([gather_tokens(x) for x in pair], axis=1) for pair in zip(kv_und, kv_gen, strict=True))
         split, attend = und.shape[1], functools.partial(attention, backend=self.backend)
         if splits_tokens():
-            # Every device has all keys and a part of either stream's queries; joined, they would lie elsewhere.
-            seen_by = (spans._replace(query=spans.query[:, :split]), spans._replace(query=spans.query[:, split:]))
-            attended = [attend(q, k, v, s, cached) for q, s in zip((q_und, q_gen), seen_by, strict=True)]
+            # Every device has all keys and a shard of each stream's queries; concatenated, they would be resharded.
+            by_stream = (spans._replace(query=spans.query[:, :split]), spans._replace(query=spans.query[:, split:]))
+            heads = [attend(q, k, v, s, cache) for q, s in zip((q_und, q_gen), by_stream, strict=True)]
         else:
-            joined = attend(jnp.concatenate([q_und, q_gen], axis=1), k, v, spans, cached)
-            attended = [joined[:, :split], joined[:, split:]]
-        return self.und.finish(und, attended[0]), self.gen.finish(gen, attended[1]), (k, v)
+            joint = attend(jnp.concatenate([q_und, q_gen], axis=1), k, v, spans, cache)
+            heads = [joint[:, :split], joint[:, split:]]
+        return self.und.out_and_mlp(und, heads[0]), self.gen.out_and_mlp(gen, heads[1]), (k, v)

@@ -1,4 +1,4 @@
-"""The image encoder: a NaViT of packed patches (SigLIP2 as BAGEL uses it), images attending only within themselves."""
+"""The image encoder: a NaViT over packed patches (SigLIP2, as in BAGEL); each image attends only to itself."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from irg_jax.models import embeddings
 from irg_jax.models.attention import attention
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.config import ViTConfig
-from irg_jax.models.param import LayerNorm, Linear, param, stack_layers
+from irg_jax.models.layers import LayerNorm, Linear, param, stack_layers
 
 _kernel = nnx.initializers.lecun_normal()
 
 
 class ViTBlock(nnx.Module):
-    """Pre-norm attention and MLP, every linear layer with a bias."""
+    """A layer: pre-norm attention and MLP, every linear layer with a bias."""
 
     def __init__(self, config: ViTConfig, backend: str, *, rngs: nnx.Rngs):
         d = config.hidden
@@ -42,7 +42,7 @@ class ViTBlock(nnx.Module):
 
 
 class ViT(nnx.Module):
-    """Patches to features; ``backend`` is that of its attention, ``policy`` what the backward pass keeps of a layer."""
+    """Patches to features, with an attention ``backend`` and a remat ``policy`` (``remat.POLICIES``)."""
 
     def __init__(self, config: ViTConfig, backend: str, policy: Callable[..., bool], *, rngs: nnx.Rngs):
         d = config.hidden
@@ -53,30 +53,30 @@ class ViT(nnx.Module):
         self.blocks = stack_layers(lambda r: ViTBlock(config, backend, rngs=r), config.layers, rngs)
         self.norm = LayerNorm(d, "vit_embed", eps=config.norm_eps, rngs=rngs)
 
-    def __call__(self, patches: jax.Array, place: jax.Array, spans: Spans) -> jax.Array:
+    def __call__(self, patches: jax.Array, pos_id: jax.Array, spans: Spans) -> jax.Array:
         """Features of packed patches.
 
         Args:
           patches: pixels in [−1, 1], [B, P, 3·patch²], in the compute dtype.
-          place: row·patches_per_side + column of each patch, int32 [B, P].
+          pos_id: row·patches_per_side + column of each patch, int32 [B, P].
           spans: each patch is visible within its own image.
 
         Returns:
           [B, P, hidden].
         """
-        x = self.patch(patches) + self.position[...][place].astype(patches.dtype)
+        x = self.patch(patches) + self.position[...][pos_id].astype(patches.dtype)
         layer = jax.checkpoint(lambda x, block: (block(x, spans), None), policy=self.policy)
         return self.norm(jax.lax.scan(layer, x, self.blocks)[0])
 
 
 class Connector(nnx.Module):
-    """ViT features into the decoder's width: linear, GELU, linear, plus a fixed 2-D position embedding."""
+    """ViT features to the decoder's width: linear, GELU, linear, plus a fixed 2-D position embedding."""
 
     def __init__(self, config: ViTConfig, hidden: int, *, rngs: nnx.Rngs):
         self.up = Linear(config.hidden, hidden, ("vit_embed", "mlp"), bias=True, rngs=rngs, init=_kernel)
         self.down = Linear(hidden, hidden, ("mlp", "embed"), bias=True, rngs=rngs, init=_kernel)
         self.side = config.patches_per_side
 
-    def __call__(self, features: jax.Array, place: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, pos_id: jax.Array) -> jax.Array:
         y = self.down(jax.nn.gelu(self.up(features), approximate=True))
-        return y + embeddings.position_2d(place, self.side, y.shape[-1]).astype(y.dtype)
+        return y + embeddings.position_2d(pos_id, self.side, y.shape[-1]).astype(y.dtype)

@@ -1,1 +1,1 @@
-"""What a config needs of a machine that is not at hand: memory, time, network."""
+"""What a config needs of a machine, which need not be available: memory, time, network."""

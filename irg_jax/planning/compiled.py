@@ -1,4 +1,4 @@
-"""The real training step, compiled for a TPU topology on a machine that has none."""
+"""The real training step, compiled for a TPU topology on a machine without TPUs."""
 
 import dataclasses
 import os
@@ -8,32 +8,31 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from irg_jax.data import layout, setup
-from irg_jax.errors import UserError
-from irg_jax.models.autoencoder import PixelAutoencoder
-from irg_jax.models.config import ModelConfig, PixelConfig
-from irg_jax.models.flux import FluxAutoencoder
-from irg_jax.planning.hardware import Topology
-from irg_jax.training import sharding
+from irg_jax.core.errors import UserError
+from irg_jax.data import factory
+from irg_jax.data.packing import layout
+from irg_jax.models.vae.factory import abstract_vae
+from irg_jax.planning.topology import Topology
+from irg_jax.sharding.batches import batch_shardings
+from irg_jax.training.config import StageConfig
 from irg_jax.training.program import Program
-from irg_jax.training.state import Frozen
+from irg_jax.training.state import FrozenParams
 
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """What the compiler says of a step; bytes are a chip's.
+    """What the compiler reports about a step; bytes are per chip.
 
     Attributes:
       fits: whether it compiled within the chip's memory.
-      seconds: that it took.
-      arguments: state, frozen weights and batch; of all programs of a step.
-      temporaries: activations, gathered weights, workspace; of the program that needs the most.
-      needed: what the compiler asked for, where it does not fit and says so.
-      collectives: how often each kind stands in the program; one in a loop over layers counts once.
+      seconds: of compiling.
+      arguments: bytes of state, frozen weights and batch, summed over the programs of a step.
+      temporaries: bytes of activations, gathered weights and workspace, of the program that needs most.
+      needed: the compiler's own figures where the step does not fit; empty otherwise.
+      collectives: how often the program text has each kind; one in a loop over layers counts once.
     """
 
     fits: bool
@@ -48,7 +47,7 @@ def describe(topology: Topology) -> list:
     """The devices of a topology.
 
     Raises:
-      UserError: libtpu is missing, or knows no such topology.
+      UserError: libtpu is missing, or does not know the topology.
     """
     os.environ.update(TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
     from jax.experimental import topologies
@@ -57,25 +56,24 @@ def describe(topology: Topology) -> list:
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name, num_slices=topology.slices).devices
     except ModuleNotFoundError as error:
-        raise UserError('--topology: TPU programs need libtpu to compile; pip install -e ".[plan]"') from error
+        raise UserError('--topology: TPU programs need libtpu to compile; pip install -e ".[tpu]"') from error
     except Exception as error:
         raise UserError(f"--topology: {name}: {str(error).splitlines()[0]}") from error
 
 
-def compile_step(built: Program, config: Any, model: ModelConfig, mesh: Mesh) -> Compiled:
+def compile_step(program: Program, config: StageConfig, mesh: Mesh) -> Compiled:
     """Compiles a stage's step for the devices of a mesh.
 
     Args:
-      built: of the stage, for that mesh.
+      program: of the stage, for that mesh.
       config: of the stage.
-      model: with the attention backend of the platform.
-      mesh: of ``describe``'s devices.
+      mesh: of the devices of ``describe``.
     """
     start = time.monotonic()
-    shaped, step = built
-    frozen, batch = Frozen(_autoencoder(model, mesh), shaped.base), _batch(config, model, mesh)
+    spec, step = program
+    frozen, batch = FrozenParams(_vae(config, mesh), spec.base), _batch(config, mesh)
     try:
-        programs = [lowered.compile() for lowered in step.lower(shaped.abstract, frozen, batch)]
+        compiled = [lowered.compile() for lowered in step.lower(spec.abstract, frozen, batch)]
     except jax.errors.JaxRuntimeError as error:
         found = re.search(
             r"Used ([\d.]+\w) of ([\d.]+\w) hbm|\(?([\d.]+G)\)? exceeds available HBM \(([\d.]+G)\)", str(error)
@@ -84,45 +82,43 @@ def compile_step(built: Program, config: Any, model: ModelConfig, mesh: Mesh) ->
             raise
         needed = " of ".join(x for x in found.groups() if x) if found else str(error).splitlines()[0][:200]
         return Compiled(False, time.monotonic() - start, 0.0, 0.0, needed, {})
-    memory: list[Any] = [program.memory_analysis() for program in programs]
+    memory: list[Any] = [executable.memory_analysis() for executable in compiled]
     return Compiled(
         True,
         time.monotonic() - start,
         sum(part.argument_size_in_bytes for part in memory),
         max(part.temp_size_in_bytes for part in memory),
         "",
-        _collectives(programs),
+        _collectives(compiled),
     )
 
 
-def _batch(config: Any, model: ModelConfig, mesh: Mesh) -> dict:
-    shardings = sharding.batch_shardings(mesh)
-    spec = layout.batch_spec(config.data.batch_size, setup.budgets(config.data, model))
+def _batch(config: StageConfig, mesh: Mesh) -> dict:
+    shardings = batch_shardings(mesh)
+    spec = layout.batch_spec(config.data.batch_size, factory.make_budgets(config.data, config.model.geometry))
 
-    def one(part: Any, where: NamedSharding) -> Any:
+    def abstract(part: Any, sharding: NamedSharding) -> Any:
         is_leaf = lambda x: isinstance(x, tuple)  # noqa: E731
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*leaf, sharding=where), part, is_leaf=is_leaf)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*leaf, sharding=sharding), part, is_leaf=is_leaf)
 
-    return {name: one(part, shardings[name]) for name, part in spec.items()}
+    return {name: abstract(part, shardings[name]) for name, part in spec.items()}
 
 
-def _autoencoder(model: ModelConfig, mesh: Mesh) -> Any:
-    if isinstance(model.autoencoder, PixelConfig):
-        return PixelAutoencoder(model.autoencoder)
-    config, everywhere = model.autoencoder, NamedSharding(mesh, P())
-    shapes = nnx.eval_shape(lambda: FluxAutoencoder(config, rngs=nnx.Rngs(params=0)))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
+def _vae(config: StageConfig, mesh: Mesh) -> Any:
+    replicated = NamedSharding(mesh, P())
+    shapes = abstract_vae(config.model.vae)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), shapes)
 
 
 def _collectives(programs: list) -> dict[str, int]:
     try:
         text = "".join(program.as_text() for program in programs)
-    except jax.errors.JaxRuntimeError:  # some asynchronous programs cannot be printed
+    except jax.errors.JaxRuntimeError:  # some asynchronous programs have no text
         return {}
     kinds = ("all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute")
     return {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
 
 
 def state_bytes(abstract: Any) -> float:
-    """Of the parts of a tree of shapes with shardings that one device holds."""
+    """Bytes that one device holds of a tree of shapes with shardings."""
     return float(sum(np.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(abstract)))

@@ -1,1 +1,1 @@
-"""Turns a run folder into a page, a sheet of pictures and a file of scores."""
+"""Turns a run folder into a page, a sheet of images and a file of scores."""

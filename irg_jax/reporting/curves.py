@@ -1,4 +1,4 @@
-"""Draws curves as inline SVG that takes its colours from the page."""
+"""Draws curves as inline SVG; the colours come from the page's style sheet."""
 
 import html
 import math
@@ -8,11 +8,11 @@ Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 400, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24
-_MOST_POINTS = 500
+_MAX_POINTS = 500
 
 
 def smooth(points: Points) -> list[tuple[float, float]]:
-    """An exponential mean over about a fortieth of the curve, or 4 points, free of the bias to its first value."""
+    """A bias-corrected exponential moving average over about 1/40 of the curve, at least 4 points."""
     keep = 1 - 1 / max(4.0, len(points) / 40)
     total = weight = 0.0
     smoothed = []
@@ -28,11 +28,11 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
     Args:
       title: the heading over the chart, plain text.
       lines: (name, points) in the order of their colours; curves without a finite point are left out.
-      log: a logarithmic axis; the values that it cannot show are left out.
+      log: a logarithmic value axis; values of 0 and below are left out.
       raw: draw the unsmoothed curve too.
 
     Returns:
-      HTML, or "" where there is nothing to draw.
+      HTML, or "" where no curve has a point.
     """
     kept = [(name, [p for p in points if math.isfinite(p[1]) and (p[1] > 0 or not log)]) for name, points in lines]
     kept = [(name, points) for name, points in kept if points]
@@ -52,11 +52,11 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
         ticks = _linear_ticks(min(0.0, low), high)
         low, high = ticks[0], ticks[-1]
     steps = [step for _, points in kept for step, _ in points]
-    place = _Frame(min(steps), max(steps), low, high, log)
-    body = [place.y_tick(value) for value in ticks] + [place.x_tick(step) for step in place.x_ticks()]
+    frame = _Frame(min(steps), max(steps), low, high, log)
+    body = [frame.y_tick(value) for value in ticks] + [frame.x_tick(step) for step in frame.x_ticks()]
     if raw:
-        body += [f'<path class="raw c{i}" d="{place.path(points)}"/>' for i, (_, points) in enumerate(kept)]
-    body += [f'<path class="line c{i}" d="{place.path(points)}"/>' for i, points in enumerate(smoothed)]
+        body += [f'<path class="raw c{i}" d="{frame.path(points)}"/>' for i, (_, points) in enumerate(kept)]
+    body += [f'<path class="line c{i}" d="{frame.path(points)}"/>' for i, points in enumerate(smoothed)]
     legend = "".join(
         f'<li><i class="c{i}"></i>{html.escape(name)} <b>{_number(points[-1][1])}</b></li>'
         for i, ((name, _), points) in enumerate(zip(kept, smoothed, strict=True))
@@ -70,7 +70,7 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
 
 
 class _Frame:
-    """Where a value stands in the picture."""
+    """Maps steps and values to positions in the SVG."""
 
     def __init__(self, first: float, last: float, low: float, high: float, log: bool) -> None:
         self._scale = math.log10 if log else float
@@ -87,7 +87,7 @@ class _Frame:
 
     def path(self, points: Points) -> str:
         # Every n-th point: a longer run must not make a heavier page.
-        stride = math.ceil(len(points) / _MOST_POINTS)
+        stride = math.ceil(len(points) / _MAX_POINTS)
         shown = list(points[:-1:stride]) + [points[-1]]
         return "M" + "L".join(f"{self._x(step):.1f} {self._y(value):.1f}" for step, value in shown)
 
@@ -129,10 +129,10 @@ def _linear_ticks(low: float, high: float) -> list[float]:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for marks in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [mark * 10.0**power for power in decades for mark in marks]
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [factor * 10.0**power for power in decades for factor in factors]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) <= 6:
             break
-    # A curve flatter than the distance of two marks gets its own ends as marks.
+    # A curve flatter than the distance between two ticks gets its own ends as ticks.
     return ticks[:: math.ceil(len(ticks) / 6)] if len(ticks) > 1 else [low, high]

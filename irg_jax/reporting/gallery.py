@@ -1,44 +1,44 @@
-"""The held-out samples as HTML: thought, picture, reflection, better picture, and what the scorer says."""
+"""The held-out samples as HTML: thinking 1, image 1, thinking 2, image 2, and what the scorer says."""
 
 import base64
 import html
-import io
 import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
-from irg_jax.data.shapes.score import Score
+from irg_jax.data.images import encode_png
 from irg_jax.reporting.load import Sample, Turn
-from irg_jax.reporting.scoring import Verdict
+from irg_jax.reporting.scoring import SampleScore
+from irg_jax.worlds.shapes.score import Score
 
-Judged = tuple[Sample, Verdict | None]
+ScoredSample = tuple[Sample, SampleScore | None]
 
-# Larger pictures are shrunk for the page, so that a gallery of 1024-pixel pictures stays one that a phone opens.
-_MOST_PIXELS = 512
-# Below this side a picture is shown with hard pixels, since blurring it would show what the model did not paint.
-_SMALL = 128
-_TURN_NAMES = ("draft", "refined picture")
+# Larger images are shrunk for the page, so that a phone can open a gallery of 1024-pixel images.
+_MAX_SIDE = 512
+# Smaller images are shown with hard pixels: blurring would show what the model did not generate.
+_MIN_SMOOTH_SIDE = 128
 
 
-def in_turn(judged: Sequence[Judged], limit: int) -> list[Judged]:
-    """At most `limit` samples, one of each kind after the other, each kind in its own order: nothing is picked."""
-    kinds: dict[str, list[Judged]] = {}
-    for sample, verdict in judged:
-        kinds.setdefault(verdict.kind if verdict else "", []).append((sample, verdict))
+def interleave_kinds(samples: Sequence[ScoredSample], limit: int) -> list[ScoredSample]:
+    """The first `limit` samples, taking the kinds in turn and each kind in its own order: nothing is picked."""
+    kinds: dict[str, list[ScoredSample]] = {}
+    for sample, score in samples:
+        kinds.setdefault(score.kind if score else "", []).append((sample, score))
     rounds = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
     return [pair for pair in rounds if pair is not None][:limit]
 
 
-def hero(judged: Sequence[Judged]) -> str:
-    """A strip of picture pairs without their thoughts."""
-    if not judged:
+def hero(samples: Sequence[ScoredSample]) -> str:
+    """A strip of image pairs without their thinking."""
+    if not samples:
         return ""
     pairs = []
-    for sample, verdict in judged:
-        before, after = (_picture(sample, turn) for turn in (0, 1))
-        marks = "" if verdict is None else _marks(verdict)
+    for sample, score in samples:
+        before, after = (_image(sample, turn) for turn in (0, 1))
+        marks = "" if score is None else _marks(score)
         pairs.append(
             f'<figure class="pair"><div>{before}<span>→</span>{after}</div>'
             f"<figcaption>{html.escape(sample.prompt)}{marks}</figcaption></figure>"
@@ -46,24 +46,24 @@ def hero(judged: Sequence[Judged]) -> str:
     return f'<div class="hero">{"".join(pairs)}</div>'
 
 
-def card(sample: Sample, verdict: Verdict | None) -> str:
+def card(sample: Sample, score: SampleScore | None) -> str:
     """One sample in full."""
-    kind = verdict.kind.replace("_", " ") if verdict else "free prompt, not scored"
+    kind = score.kind.replace("_", " ") if score else "free prompt, not scored"
     tag = f"{kind} · sample {sample.index} · seed {sample.seed}"
     return (
         f'<article class="card"><header><h3>{html.escape(sample.prompt)}</h3>'
         f'<span class="tag">{html.escape(tag)}</span></header><div class="flow">'
-        f"{_thought('Thinking 1', 't1', sample.turns[0])}{_result('Picture 1', 't1', sample, verdict, 0)}"
-        f"{_thought('Thinking 2', 't2', sample.turns[1])}{_result('Picture 2', 't2', sample, verdict, 1)}"
+        f"{_thinking('Thinking 1', 't1', sample.turns[0])}{_result('Image 1', 't1', sample, score, 0)}"
+        f"{_thinking('Thinking 2', 't2', sample.turns[1])}{_result('Image 2', 't2', sample, score, 1)}"
         "</div></article>"
     )
 
 
 def thinking_html(text: str) -> str:
-    """A thought as HTML: its `###` headings, lists and paragraphs; everything in it is escaped."""
+    """A thinking text as HTML: its `###` headings, lists and paragraphs; everything in it is escaped."""
     text = re.sub(r"</?think>", "", text)
     blocks: list[tuple[str, list[str]]] = []
-    # Numbered steps may also follow one another on one line.
+    # Several numbered steps may share a line.
     text = re.sub(r"(?<=[.!])\s+(?=\d+[.)]\s)", "\n", text)
     for line in filter(None, map(str.strip, text.splitlines())):
         tag, body = _classify(line)
@@ -88,18 +88,18 @@ def _block(tag: str, bodies: list[str]) -> str:
     return f"<{tag}>{inside}</{tag}>"
 
 
-def _thought(label: str, style: str, turn: Turn) -> str:
+def _thinking(label: str, style: str, turn: Turn) -> str:
     cut = "" if turn.complete else '<span class="badge bad">cut off: ran out of tokens</span>'
     return (
-        f'<section><p class="label {style}">{label}</p><div class="thought">{thinking_html(turn.thinking)}</div>{cut}'
+        f'<section><p class="label {style}">{label}</p><div class="thinking">{thinking_html(turn.thinking)}</div>{cut}'
         "</section>"
     )
 
 
-def _result(label: str, style: str, sample: Sample, verdict: Verdict | None, turn: int) -> str:
-    says = "" if verdict is None else _badge(verdict.turns[turn])
+def _result(label: str, style: str, sample: Sample, score: SampleScore | None, turn: int) -> str:
+    badge = "" if score is None else _badge(score.turns[turn])
     head = f'<p class="label {style}">{label}</p>'
-    return f'<section class="result">{head}{_picture(sample, turn)}<div>{says}</div></section>'
+    return f'<section class="result">{head}{_image(sample, turn)}<div>{badge}</div></section>'
 
 
 def _badge(score: Score) -> str:
@@ -111,24 +111,22 @@ def _badge(score: Score) -> str:
     )
 
 
-def _marks(verdict: Verdict) -> str:
-    return f' <span class="marks">{_mark(verdict.turns[0])} → {_mark(verdict.turns[1])}</span>'
+def _marks(score: SampleScore) -> str:
+    return f' <span class="marks">{_mark(score.turns[0])} → {_mark(score.turns[1])}</span>'
 
 
 def _mark(score: Score) -> str:
     return '<span class="up">✓</span>' if score.correct else '<span class="down">✗</span>'
 
 
-def _picture(sample: Sample, turn: int) -> str:
-    picture = sample.turns[turn].picture
-    small = "picture pixel" if max(picture.size) < _SMALL else "picture"
-    alt = html.escape(f"{_TURN_NAMES[turn]}: {sample.prompt}", quote=True)
-    return f'<img class="{small}" alt="{alt}" src="data:image/png;base64,{_png(picture)}">'
+def _image(sample: Sample, turn: int) -> str:
+    image = sample.turns[turn].image
+    style = "image pixel" if max(image.size) < _MIN_SMOOTH_SIDE else "image"
+    alt = html.escape(f"image {turn + 1}: {sample.prompt}", quote=True)
+    return f'<img class="{style}" alt="{alt}" src="data:image/png;base64,{_base64_png(image)}">'
 
 
-def _png(picture: Image.Image) -> str:
-    shown = picture.copy()
-    shown.thumbnail((_MOST_PIXELS, _MOST_PIXELS), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    shown.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+def _base64_png(image: Image.Image) -> str:
+    shown = image.copy()
+    shown.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+    return base64.b64encode(encode_png(np.asarray(shown))).decode()

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from irg_jax.errors import UserError
+from irg_jax.core.errors import UserError
 from irg_jax.training import metrics
 
 
@@ -26,16 +26,16 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """One thought and the picture painted after it; `complete` is False where the thought ran out of tokens."""
+    """One thinking and the image generated after it; `complete` is False where the thinking ran out of tokens."""
 
     thinking: str
-    picture: Image.Image
+    image: Image.Image
     complete: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One held-out prompt and what the model made of it; `scene` is empty where nothing can check the pictures."""
+    """One held-out prompt and the model's two turns; `scene` is empty where nothing can check the images."""
 
     path: pathlib.Path
     prompt: str
@@ -49,7 +49,15 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All that a run folder holds; `info` is `run.json` (command, commit, started, seconds by phase)."""
+    """What a run folder holds.
+
+    Attributes:
+      path: the folder.
+      config: `config.json` as saved: `stages` by name, or a single stage.
+      info: `run.json`: command, commit, started, seconds by phase.
+      stages: training curves, in the order of the stages' names.
+      samples: in the order of their folders.
+    """
 
     path: pathlib.Path
     config: dict[str, Any]
@@ -59,14 +67,28 @@ class Run:
 
     @property
     def initial_target(self) -> str:
-        """Which picture the first turn was trained to paint, "draft" or "good"; "" where the config does not say."""
-        return _find_initial_target(self.config)
+        """Which image the first turn was trained to generate, "draft" or "good"; "" where the config does not say."""
+        targets = (_section(stage, "data").get("initial_target") for stage in self._stage_configs)
+        return next((target for target in targets if isinstance(target, str)), "")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the config says that every stage starts from random weights or from a stage of this run."""
+        starts = [stage.get("init_from") for stage in self._stage_configs]
+        return bool(starts) and all(start == "" or str(start).startswith("{workdir}/") for start in starts)
+
+    @property
+    def _stage_configs(self) -> list[dict[str, Any]]:
+        if "stages" not in self.config:
+            return [self.config]
+        stages = _section(self.config, "stages")
+        return [_section(stages, name) for name in stages]
 
 
 def load_run(path: pathlib.Path) -> Run:
     """Reads a run folder; what is missing stays empty, what is broken is a `UserError` that names the file."""
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder; give the work folder of a run")
+        raise UserError(f"{path}: no such folder; give the --workdir of a run")
     run = Run(
         path=path,
         config=_read_object(path / "config.json"),
@@ -92,7 +114,7 @@ def _read_object(path: pathlib.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
@@ -121,27 +143,19 @@ def _load_sample(path: pathlib.Path) -> Sample:
 
 
 def _load_turn(folder: pathlib.Path, record: dict[str, Any]) -> Turn:
-    return Turn(str(record["thinking"]), _load_picture(folder / record["image"]), bool(record["complete"]))
+    return Turn(str(record["thinking"]), _load_image(folder / record["image"]), bool(record["complete"]))
 
 
-def _load_picture(path: pathlib.Path) -> Image.Image:
+def _load_image(path: pathlib.Path) -> Image.Image:
     try:
         return Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
     except FileNotFoundError:
-        raise UserError(f"{path}: the trajectory names this picture, but it is not there") from None
+        raise UserError(f"{path}: trajectory.json names this image, but the file does not exist") from None
     except (OSError, SyntaxError) as error:
-        raise UserError(f"{path}: not a picture that can be read ({error})") from None
+        raise UserError(f"{path}: not a readable image ({error})") from None
 
 
-def _find_initial_target(config: Any) -> str:
-    if isinstance(config, list):
-        parts = config
-    elif isinstance(config, dict):
-        data = config.get("data")
-        if isinstance(data, dict) and isinstance(data.get("initial_target"), str):
-            return data["initial_target"]
-        parts = list(config.values())
-    else:
-        return ""
-    # A config of several stages holds one `data` a stage, in order; the first that names the target speaks.
-    return next(filter(None, map(_find_initial_target, parts)), "")
+def _section(config: dict[str, Any], key: str) -> dict[str, Any]:
+    # Configs of other versions and of other programs make a report too.
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}

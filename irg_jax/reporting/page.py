@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself."""
+"""The report as one self-contained HTML page."""
 
 import html
 import json
@@ -11,29 +11,29 @@ from irg_jax.reporting import curves, gallery
 from irg_jax.reporting.load import Run, Stage
 from irg_jax.reporting.style import STYLE
 
-_GALLERY = 48
-_HERO = 6
+_GALLERY_SAMPLES = 48
+_HERO_SAMPLES = 6
 _SCORES_HEAD = '<h2 id="scores">Turn 1 against turn 2</h2>'
 _GALLERY_HEAD = '<h2 id="gallery">Held-out prompts</h2>'
 
 _TARGETS = {
-    "draft": "The first turn was trained to paint the weak draft and the second turn to paint the good picture, so "
+    "draft": "The first turn was trained to generate the weak draft and the second turn to generate the good image, so "
     "turn 1 is weaker by design: the step from turn 1 to turn 2 shows how well the model sees and repairs its own "
-    "mistakes, not that it beats a model which aims at the good picture at once.",
-    "good": "Both turns were trained to paint the good picture, as in the published recipe, so the step from turn 1 to "
-    "turn 2 is what looking at the draft and reflecting on it adds.",
-    "": "The config does not say which picture the first turn was trained to paint (data.initial_target), so read the "
+    "mistakes, not that it beats a model that generates the good image directly.",
+    "good": "Both turns were trained to generate the good image, as in the published recipe, so the step from turn 1 "
+    "to turn 2 is what looking at image 1 and reflecting on it adds.",
+    "": "The config does not say which image the first turn was trained to generate (data.initial_target), so read the "
     "step from turn 1 to turn 2 with care.",
 }
 
 
-def render(run: Run, judged: Sequence[gallery.Judged], scores: dict[str, Any]) -> str:
+def render(run: Run, samples: Sequence[gallery.ScoredSample], scores: dict[str, Any]) -> str:
     """The whole page. Every text that comes from the run folder is escaped."""
     name = html.escape(run.path.resolve().name)
-    shown = gallery.in_turn(judged, _GALLERY)
+    shown = gallery.interleave_kinds(samples, _GALLERY_SAMPLES)
     body = [
-        _opening(run, name),
-        gallery.hero(shown[:_HERO]),
+        _opening(run, name, scores),
+        gallery.hero(shown[:_HERO_SAMPLES]),
         _numbers(run, scores),
         _scores(scores),
         '<section id="training">',
@@ -50,7 +50,7 @@ def render(run: Run, judged: Sequence[gallery.Judged], scores: dict[str, Any]) -
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in words, such as ``2 min 5 s``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -59,18 +59,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole // 60 % 60} min"
 
 
-def _opening(run: Run, name: str) -> str:
+def _opening(run: Run, name: str, scores: dict[str, Any]) -> str:
     target = _TARGETS.get(run.initial_target, _TARGETS[""])
+    model = "A model trained from scratch in this run folder" if run.from_scratch else "A model"
+    held_out = "No combination of objects in the scored prompts was in the training data. " if scores["scored"] else ""
     facts = [("command", run.info.get("command")), ("commit", run.info.get("commit"))]
     facts += [("started", run.info.get("started"))]
     facts += [(phase, duration(spent)) for phase, spent in run.info.get("seconds", {}).items()]
     listed = "".join(f"<li>{html.escape(key)} <b>{html.escape(str(value))}</b></li>" for key, value in facts if value)
     return (
         f'<p class="kicker">IRG-JAX · Interleaving Reasoning Generation · run {name}</p>'
-        "<h1>Think, paint, look, paint again</h1>"
-        '<p class="lead">A model trained from nothing in this run folder reads a prompt, writes a thought, paints a '
-        "first picture, looks at it, writes what is wrong with it, and paints a second picture. No combination of "
-        f"objects on this page was trained on. {target}</p>"
+        "<h1>Think, generate, reflect, generate again</h1>"
+        f'<p class="lead">{model} reads a prompt, writes thinking 1, generates image 1, looks at it, writes in '
+        f"thinking 2 what is wrong with it, and generates image 2. {held_out}{target}</p>"
         f'<ul class="facts">{listed}</ul><nav><a href="#scores">Turn 1 against turn 2</a>'
         '<a href="#training">Training curves</a><a href="#gallery">Held-out prompts</a></nav>'
     )
@@ -96,16 +97,16 @@ def _numbers(run: Run, scores: dict[str, Any]) -> str:
 def _score_numbers(scores: dict[str, Any]) -> list[str]:
     first, second, change = scores["turn1"], scores["turn2"], scores["change"]
     gain = _signed(100 * (second["overall"] - first["overall"]))
-    split = f"of {scores['scored']} pictures; sign test {_p_value(change['sign_test_p'])}"
+    split = f"of {scores['scored']} images; sign test {_p_value(change['sign_test_p'])}"
     cells = [
         _number("Correct after turn 1", _percent(first["overall"]), "mean of the kinds", "t1"),
         _number("Correct after turn 2", _percent(second["overall"]), f"{gain} points on turn 1", "t2"),
         _number("Repaired / spoiled by turn 2", f"{change['fixed']} / {change['broken']}", split),
-        _number("Fine detail, of 1", f"{first['detail']:.2f} → {second['detail']:.2f}", "turn 1 → turn 2"),
+        _number("Fine detail, 0 to 1", f"{first['detail']:.2f} → {second['detail']:.2f}", "turn 1 → turn 2"),
     ]
     faulty = scores["reflection"]["faulty"]
     if faulty["count"]:
-        cells.append(_number("Faults of picture 1 named right", _percent(faulty["share"]), _of(faulty)))
+        cells.append(_number("Faults of image 1 named correctly", _percent(faulty["share"]), _of(faulty)))
     return cells
 
 
@@ -122,30 +123,30 @@ def _scores(scores: dict[str, Any]) -> str:
     rows = [
         _score_row(kind.replace("_", " "), share, second["kinds"][kind], "") for kind, share in first["kinds"].items()
     ]
-    rows.append(_score_row("all pictures", first["pooled"], second["pooled"], "sum"))
+    rows.append(_score_row("all images", first["pooled"], second["pooled"], "sum"))
     overall = [{"share": turn["overall"]} for turn in (first, second)]
     rows.append(_score_row("mean of the kinds", overall[0], overall[1], ""))
     detail = [f"<td class=bar>{turn['detail']:.3f}</td>" for turn in (first, second)]
     gain = second["detail"] - first["detail"]
     rows.append(f"<tr><th>fine detail</th>{''.join(detail)}<td>{_delta(gain, f'{gain:+.3f}')}</td></tr>")
     return (
-        f'{_SCORES_HEAD}<p class="note">A picture is correct when a rule-based scorer, which sees only its pixels, '
+        f'{_SCORES_HEAD}<p class="note">An image is correct when a rule-based scorer, which sees only its pixels, '
         "finds everything the prompt asks for and nothing else. "
-        f"Turn 2 repaired {change['fixed']} pictures that turn 1 had wrong and spoiled {change['broken']} that it had "
-        f"right; {change['both_correct']} were right twice, {change['both_wrong']} wrong twice. {_reflection(scores)}"
-        "The brackets are Wilson 95 % intervals.</p>"
+        f"Turn 2 repaired {change['fixed']} images that were wrong in turn 1 and spoiled {change['broken']} that were "
+        f"correct; {change['both_correct']} were correct in both turns, {change['both_wrong']} wrong in both. "
+        f"{_reflection(scores)}The brackets are Wilson 95 % intervals.</p>"
         '<div class="panel"><table><thead><tr><th>kind</th><th class="t1">turn 1</th><th class="t2">turn 2</th>'
         f"<th>change</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _reflection(scores: dict[str, Any]) -> str:
-    """Whether thinking 2 tells the truth about picture 1: what no model can do that does not look."""
+    """Whether thinking 2 is true of image 1, which only a model that looks at the image can achieve."""
     faulty, faultless = scores["reflection"]["faulty"], scores["reflection"]["faultless"]
     if not faulty["count"] + faultless["count"]:
         return ""
     return (
-        f"Where picture 1 departs from the plan in thinking 1, thinking 2 names exactly the departures in "
+        f"Where image 1 departs from the plan in thinking 1, thinking 2 names exactly these departures in "
         f"{_of(faulty)} cases; where it does not, thinking 2 says that nothing is missing in {_of(faultless)}. "
     )
 
@@ -175,14 +176,14 @@ def _stage(stage: Stage) -> str:
             "Loss of each learning mode", [(_mode(name), stage.series(name)) for name in modes], log=True, raw=False
         ),
         curves.chart("Gradient norm", [("grad norm", stage.series("grad_norm"))], log=True, raw=True),
-        curves.chart("Throughput, tokens a second", [("tokens/s", stage.series("tokens_per_s"))], log=False, raw=True),
+        curves.chart("Tokens per second", [("tokens/s", stage.series("tokens_per_s"))], log=False, raw=True),
         curves.chart(
-            "Packing: how full the packs are",
+            "Packing: used share of the token budgets",
             [("understanding", stage.series("fill/und")), ("generation", stage.series("fill/gen"))],
             log=False,
             raw=True,
         ),
-        curves.chart("Time of a step, ms", [("waiting for data", time[0]), ("computing", time[1])], log=True, raw=True),
+        curves.chart("Step time, ms", [("waiting for data", time[0]), ("computing", time[1])], log=True, raw=True),
     ]
     return (
         f'<h2>Training: {html.escape(stage.name)}</h2>{_stage_facts(stage)}<div class="charts">{"".join(charts)}</div>'
@@ -190,7 +191,7 @@ def _stage(stage: Stage) -> str:
 
 
 def _mode(column: str) -> str:
-    # The ending is the same in all six names and says nothing here.
+    # All six names have the same ending.
     return column.removeprefix("loss/").removesuffix("_learning").replace("_", " ")
 
 
@@ -216,15 +217,15 @@ def _median(stage: Stage, column: str) -> list[float]:
     return [statistics.median(values)] if values else []
 
 
-def _gallery(shown: Sequence[gallery.Judged], scores: dict[str, Any]) -> str:
+def _gallery(shown: Sequence[gallery.ScoredSample], scores: dict[str, Any]) -> str:
     if not shown:
         return f'{_GALLERY_HEAD}<p class="note">There are no samples in this run folder yet.</p>'
     which = "All of them" if len(shown) == scores["samples"] else f"{len(shown)} of {scores['samples']}"
-    painters = html.escape(", ".join(scores["checkpoints"]))
-    cards = "".join(gallery.card(sample, verdict) for sample, verdict in shown)
+    checkpoints = html.escape(", ".join(scores["checkpoints"]))
+    cards = "".join(gallery.card(sample, score) for sample, score in shown)
     return (
-        f'{_GALLERY_HEAD}<p class="note">{which}, kind after kind in the order in which they were sampled; '
-        f"none was picked or left out for how it looks. Checkpoint: <code>{painters}</code>.</p>{cards}"
+        f'{_GALLERY_HEAD}<p class="note">{which}, the kinds in turn, each in the order of its samples; '
+        f"none was picked or left out for how it looks. Checkpoint: <code>{checkpoints}</code>.</p>{cards}"
     )
 
 

@@ -36,7 +36,7 @@ code { overflow-wrap: anywhere; }
   color: var(--soft); }
 .pair figcaption { font-size: 14.5px; line-height: 1.4; margin-top: 10px; overflow-wrap: anywhere; }
 .marks { white-space: nowrap; }
-.picture { width: 100%; aspect-ratio: 1; object-fit: contain; display: block; border-radius: 8px;
+.image { width: 100%; aspect-ratio: 1; object-fit: contain; display: block; border-radius: 8px;
   background: var(--wash); }
 .pixel { image-rendering: pixelated; }
 
@@ -86,10 +86,10 @@ i.c3 { background: var(--c3); } i.c4 { background: var(--c4); } i.c5 { backgroun
 .flow { display: grid; gap: 24px; align-items: start;
   grid-template-columns: minmax(0, 0.8fr) 178px minmax(0, 1.75fr) 178px; }
 .label { font-size: 12.5px; font-weight: 650; letter-spacing: 0.05em; text-transform: uppercase; margin: 0 0 6px; }
-.thought { font-size: 14.5px; line-height: 1.5; overflow-wrap: anywhere; }
-.thought p, .thought ul, .thought ol { margin: 0 0 8px; }
-.thought ul, .thought ol { padding-left: 20px; }
-.thought h4 { font-size: 13.5px; margin: 12px 0 3px; }
+.thinking { font-size: 14.5px; line-height: 1.5; overflow-wrap: anywhere; }
+.thinking p, .thinking ul, .thinking ol { margin: 0 0 8px; }
+.thinking ul, .thinking ol { padding-left: 20px; }
+.thinking h4 { font-size: 13.5px; margin: 12px 0 3px; }
 .badge { display: inline-block; border-radius: 999px; padding: 2px 11px; font-size: 13.5px; font-weight: 600;
   background: var(--wash); color: var(--soft); margin-top: 9px; }
 .badge.good { background: var(--good-wash); color: var(--good); }

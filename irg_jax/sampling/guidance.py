@@ -1,39 +1,41 @@
-"""Guidance: how velocities of several contexts become one (irg.md §6)."""
+"""Classifier-free guidance: combines the velocities of several contexts into one (docs/method.md).
+
+The formulas are BAGEL's (arXiv 2505.14683, released inference code); the scales of both turns are from IRG (arXiv
+2509.06945, section 3.3).
+"""
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from irg_jax.errors import UserError
-
-RENORMS = ("global", "channel", "text_channel")
+from irg_jax.core.errors import check
 
 
 @dataclasses.dataclass(frozen=True)
 class Guidance:
-    """Strength and shape of the guidance of one turn.
+    """Guidance of one turn.
 
     Attributes:
-      text_scale: away from the context without the thought (turn 1: without any text); 1 leaves the branch out.
-      image_scale: away from the context without the picture; 1 leaves the branch out.
-      interval: guided where low < t ≤ high; elsewhere the full context alone is run.
-      renorm: ``global`` holds the norm of an image, ``channel`` that of each token, both after all terms;
-        ``text_channel`` that of each token after the text term.
-      renorm_min: least factor that renormalising may shrink by.
+      text_scale: scale of the step away from the context without the thinking (turn 1: without prompt and thinking); 1
+        turns it off.
+      image_scale: scale of the step away from the context without the image; 1 turns it off.
+      interval: timesteps with low < t ≤ high are guided; the others run the full context alone.
+      renorm: limits the norm of the result to that under the full context. ``global``: per image, after both terms;
+        ``channel``: per token, after both terms; ``text_channel``: per token, after the text term.
+      renorm_min: lower bound of the factor that renormalization multiplies by.
     """
 
     text_scale: float
     image_scale: float
     interval: tuple[float, float]
-    renorm: str
+    renorm: Literal["global", "channel", "text_channel"]
     renorm_min: float
 
     def __post_init__(self) -> None:
-        if self.renorm not in RENORMS:
-            raise UserError(f"guidance: renorm {self.renorm!r} is none of {', '.join(RENORMS)}")
-        if self.text_scale < 1 or self.image_scale < 1:
-            raise UserError(f"guidance: scales {self.text_scale} and {self.image_scale} must be at least 1 (1 is off)")
+        check(self.text_scale >= 1, "text_scale", f"{self.text_scale} must be at least 1 (1 is off)")
+        check(self.image_scale >= 1, "image_scale", f"{self.image_scale} must be at least 1 (1 is off)")
 
     def active(self, t: float) -> bool:
         """Whether a step from time ``t`` is guided."""
@@ -41,13 +43,13 @@ class Guidance:
 
 
 def guide(g: Guidance, full: jax.Array, no_text: jax.Array | None, no_image: jax.Array | None) -> jax.Array:
-    """One velocity out of those of up to three contexts, image by image.
+    """The guided velocity, [B, N, C]; each image of the batch is independent of the others.
 
     Args:
-      g: scales and renormalising.
+      g: scales and renormalization.
       full: velocity under the full context, [B, N, C].
-      no_text: under the context without the thought; None where ``text_scale`` is 1.
-      no_image: under the context without the picture; None where ``image_scale`` is 1.
+      no_text: under the context without the text; None where ``text_scale`` is 1.
+      no_image: under the context without the image; None where ``image_scale`` is 1.
     """
     v = full if no_text is None else no_text + g.text_scale * (full - no_text)
     if g.renorm == "text_channel":
@@ -62,5 +64,5 @@ def guide(g: Guidance, full: jax.Array, no_text: jax.Array | None, no_image: jax
 
 
 def _renorm(g: Guidance, v: jax.Array, full: jax.Array, axis: tuple[int, ...]) -> jax.Array:
-    norm, wanted = (jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=True)) for x in (v, full))
-    return v * jnp.clip(wanted / (norm + 1e-8), g.renorm_min, 1.0)
+    norm, target = (jnp.sqrt(jnp.sum(x * x, axis=axis, keepdims=True)) for x in (v, full))
+    return v * jnp.clip(target / (norm + 1e-8), g.renorm_min, 1.0)

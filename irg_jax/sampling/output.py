@@ -1,20 +1,20 @@
-"""What a trajectory leaves on disk."""
+"""Writes a sampled trajectory to disk."""
 
 import json
 from pathlib import Path
 
 from irg_jax.data.images import encode_png
-from irg_jax.sampling.sampler import Origin, Reasoned
+from irg_jax.sampling.sampler import Origin, ReasoningOutput
 
 
-def write(folder: Path, result: Reasoned, origin: Origin, scene: str = "") -> None:
+def write(folder: Path, result: ReasoningOutput, origin: Origin, scene: str = "") -> None:
     """Writes ``turnN.png`` and ``thinkingN.txt`` of each turn, and ``trajectory.json`` last.
 
     Args:
       folder: made if missing.
       result: the trajectory.
       origin: where the weights came from.
-      scene: what the prompt wants, as JSON, where it is known.
+      scene: the scene that the prompt describes, as JSON, where it is known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     turns = []

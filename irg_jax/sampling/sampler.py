@@ -1,6 +1,6 @@
-"""The sampler: prompts, pictures and thoughts in, trajectories, pictures and answers out.
+"""The sampler: two-turn reasoning, text to image, image editing and image understanding.
 
-sampler = load.sampler("runs/quickstart")
+sampler = load_sampler("runs/quickstart")  # irg_jax.sampling.engine
 result = sampler(["three red circles"])[0]
 result.turns[1].image   # uint8 [height, width, 3]
 """
@@ -16,24 +16,24 @@ import numpy as np
 import PIL.Image
 from flax import nnx
 
+from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.data import images
-from irg_jax.data.layout import Vocabulary
-from irg_jax.errors import UserError
-from irg_jax.sampling import context, reasoning
-from irg_jax.sampling.settings import Sampling
-from irg_jax.sampling.steps import Setting, Weights
-from irg_jax.sampling.text import Written
+from irg_jax.data.processor import Processor
+from irg_jax.sampling import single_turn, two_turn
+from irg_jax.sampling.config import SamplingConfig
+from irg_jax.sampling.decode import TextBatch
+from irg_jax.sampling.primitives import ProgramSpec, Weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """A thought and the picture painted after it.
+    """A thinking text and the image generated after it.
 
     Attributes:
       thinking: the text.
-      complete: the model ended the text itself, or it was given; else it ran out of tokens.
+      complete: the text ended with the model's own eos, or was given; if not, it was truncated.
       image: uint8 [height, width, 3].
-      latents: of the picture, float32 [tokens, channels].
+      latents: of the image, float32 [tokens, channels].
     """
 
     thinking: str
@@ -43,8 +43,8 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reasoned:
-    """What came of one prompt: one or two turns."""
+class ReasoningOutput:
+    """The result for one prompt: one or two turns."""
 
     prompt: str
     seed: int
@@ -54,28 +54,28 @@ class Reasoned:
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where the weights of a sampler came from."""
+    """The checkpoint that the weights of a sampler come from, and its step."""
 
     checkpoint: str
     step: int
 
 
 class Sampler:
-    """Samples batches. Each kind of program is compiled once for a batch size and prompt bucket.
+    """Samples batches. Each program is compiled once per batch size and prompt bucket.
 
     Args:
       graphdef: the model's structure.
-      params: its weights; they stay where they are.
-      autoencoder: from pixels to latents and back.
-      vocabulary: tokenizer and image transforms.
-      settings: lengths, times, guidance.
-      origin: written into what is sampled.
+      params: its weights; they stay on their devices.
+      vae: from pixels to latents and back.
+      processor: tokenizer and image transforms.
+      config: lengths, timesteps, guidance.
+      origin: recorded with each trajectory that is written.
 
     Raises:
-      UserError: pictures of a size that the autoencoder's transform never gives.
+      UserError: ``config.image_size`` is not a size that the VAE's image transform returns.
 
     Attributes:
-      weights: of the model and the autoencoder.
+      weights: of the model and the VAE.
       origin: as given.
     """
 
@@ -84,21 +84,21 @@ class Sampler:
         graphdef: nnx.GraphDef,
         params: nnx.State,
         *,
-        autoencoder: Any,
-        vocabulary: Vocabulary,
-        settings: Sampling,
+        vae: Any,
+        processor: Processor,
+        config: SamplingConfig,
         origin: Origin,
     ):
         self.origin = origin
-        self.weights = Weights(params, autoencoder)
-        self._vocabulary = vocabulary
-        self._settings = settings
-        self._setting = Setting(graphdef, vocabulary, settings)
-        transform = vocabulary.vae_transform
-        size = tuple(side * transform.stride for side in self._setting.grid(transform))
-        if size != settings.image_size:
-            raise UserError(
-                f"sampling.image_size: {settings.image_size} is no size of data.vae_image; the nearest is {size}"
+        self.weights = Weights(params, vae)
+        self._processor = processor
+        self._config = config
+        self._spec = ProgramSpec(graphdef, processor, config)
+        transform = processor.vae_transform
+        size = tuple(side * transform.stride for side in self._spec.grid(transform))
+        if size != config.image_size:
+            raise ConfigError(
+                "sampling.image_size", f"{config.image_size} is not a size of data.vae_image; the nearest is {size}"
             )
 
     def __call__(
@@ -108,114 +108,130 @@ class Sampler:
         seed: int = 0,
         indices: Sequence[int] | None = None,
         turns: int = 2,
-        thoughts: Sequence[Sequence[str]] = (),
+        thinking: Sequence[Sequence[str]] = (),
         noise: Sequence[np.ndarray] = (),
-    ) -> list[Reasoned]:
-        """Reasons about each prompt: thinks and paints, then looks, reflects and paints again.
+    ) -> list[ReasoningOutput]:
+        """Reasons about each prompt: thinks and generates an image, then reflects on it and generates a better one.
 
         Args:
           prompts: one or more.
-          seed: with ``indices`` decides everything random: the same (seed, index, prompt) gives the same trajectory
-            whatever else is in the batch.
-          indices: a number for each prompt, 0, 1, … if not given.
+          seed: everything random derives from it and ``indices``: the same (seed, index, prompt) gives the same
+            trajectory whatever else is in the batch.
+          indices: one number per prompt; 0, 1, … if not given.
           turns: 1 or 2.
-          thoughts: for the first turns, thoughts to use instead of the model's own, one a prompt.
-          noise: for the first turns, where the flow starts instead of drawn noise, [B, tokens, channels].
+          thinking: for the first turns, texts to use instead of decoding them, one per prompt.
+          noise: for the first turns, where the flow starts instead of from random noise, [B, tokens, channels].
 
         Raises:
           UserError: a text that is too long, or a number of turns that is not 1 or 2.
         """
         self.check(prompts, turns)
         indices = list(range(len(prompts))) if indices is None else list(indices)
-        texts, keys = self._prompts(prompts), _keys(seed, indices)
-        sizes = self._settings.max_thinking
-        given: list[Written | None] = [None, None]
-        for turn, (thought, size) in enumerate(zip(thoughts, sizes, strict=False)):
-            given[turn] = self._texts(thought, size, f"sampling.max_thinking[{turn}]", size)
-        starts = [jnp.asarray(start, jnp.float32) for start in noise] + [None, None]
-        setting, weights = self._setting, self.weights
-        thought1, latents, rope, past = reasoning.first_turn(setting, weights, texts, given[0], starts[0], keys)
-        image = reasoning.decode(setting, weights, latents)
-        finished = [(thought1, image, latents)]
+        tokenized, keys = self._tokenize_prompts(prompts), _keys(seed, indices)
+        sizes = self._config.max_thinking
+        given: list[TextBatch | None] = [None, None]
+        for turn, (texts, size) in enumerate(zip(thinking, sizes, strict=False)):
+            given[turn] = self._tokenize(texts, size, f"sampling.max_thinking[{turn}]", size)
+        initial = [jnp.asarray(x, jnp.float32) for x in noise] + [None, None]
+        spec, weights = self._spec, self.weights
+        thinking1, latents, rope, cache = two_turn.first_turn(spec, weights, tokenized, given[0], initial[0], keys)
+        image = two_turn.decode_latents(spec, weights, latents)
+        finished = [(thinking1, image, latents)]
         if turns == 2:
             patches = np.stack([self._vit_patches(PIL.Image.fromarray(x))[0] for x in np.asarray(image)])
-            size = texts.ids.shape[1]
-            thought2, latents, _ = reasoning.second_turn(
-                setting, size, weights, past, rope, image, patches, given[1], starts[1], keys
+            prompt_size = tokenized.ids.shape[1]
+            thinking2, latents, _ = two_turn.second_turn(
+                spec, prompt_size, weights, cache, rope, image, patches, given[1], initial[1], keys
             )
-            finished.append((thought2, reasoning.decode(setting, weights, latents), latents))
+            finished.append((thinking2, two_turn.decode_latents(spec, weights, latents), latents))
         per_turn = [self._turns(*jax.device_get(turn)) for turn in finished]
         rows = zip(prompts, indices, zip(*per_turn, strict=True), strict=True)
-        return [Reasoned(prompt, seed, index, tuple(row)) for prompt, index, row in rows]
+        return [ReasoningOutput(prompt, seed, index, tuple(row)) for prompt, index, row in rows]
 
-    def paint(self, prompts: Sequence[str], *, seed: int = 0, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Paints each prompt without a thought, with the guidance of turn 1: uint8 [B, height, width, 3]."""
+    def text_to_image(
+        self, prompts: Sequence[str], *, seed: int = 0, indices: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Generates an image for each prompt without thinking, with the guidance of turn 1.
+
+        Args:
+          prompts: one or more.
+          seed: as for a call.
+          indices: as for a call.
+
+        Returns:
+          uint8 [B, height, width, 3].
+
+        Raises:
+          UserError: a prompt that is too long.
+        """
         self.check(prompts)
         keys = _keys(seed, range(len(prompts)) if indices is None else indices)
-        return np.asarray(context.paint(self._setting, self.weights, self._prompts(prompts), keys))
+        return np.asarray(single_turn.text_to_image(self._spec, self.weights, self._tokenize_prompts(prompts), keys))
 
-    def edit(self, picture: PIL.Image.Image, prompt: str, *, seed: int = 0) -> np.ndarray:
-        """Paints a picture anew as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
+    def edit(self, image: PIL.Image.Image, prompt: str, *, seed: int = 0) -> np.ndarray:
+        """Edits an image as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
 
-        The picture is brought to the autoencoder's size, which is also that of the result.
+        The image is resized by the VAE's image transform; the result has the same size.
         """
         self.check([prompt])
-        transform = self._vocabulary.vae_transform
-        pixels = transform(picture.convert("RGB"))
+        transform = self._processor.vae_transform
+        pixels = transform(image.convert("RGB"))
         patches, vit_grid = self._vit_patches(PIL.Image.fromarray(pixels))
-        texts, keys = self._prompts([prompt]), _keys(seed, [0])
+        tokenized, keys = self._tokenize_prompts([prompt]), _keys(seed, [0])
         grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
-        edited = context.edit(self._setting, grid, vit_grid, self.weights, pixels[None], patches[None], texts, keys)
+        edited = single_turn.edit(
+            self._spec, grid, vit_grid, self.weights, pixels[None], patches[None], tokenized, keys
+        )
         return np.asarray(edited)[0]
 
-    def answer(self, picture: PIL.Image.Image, question: str, *, seed: int = 0) -> str:
-        """Answers a question about a picture, in at most ``sampling.max_thinking[0]`` tokens."""
+    def answer(self, image: PIL.Image.Image, question: str, *, seed: int = 0) -> str:
+        """Answers a question about an image, in at most ``sampling.max_thinking[0]`` tokens."""
         self.check([question])
-        patches, grid = self._vit_patches(picture.convert("RGB"))
-        texts, keys = self._prompts([question]), _keys(seed, [0])
-        written = context.answer(self._setting, grid, self.weights, patches[None], texts, keys)
-        return self._decoded(jax.device_get(written))[0]
+        patches, grid = self._vit_patches(image.convert("RGB"))
+        tokenized, keys = self._tokenize_prompts([question]), _keys(seed, [0])
+        answers = single_turn.answer(self._spec, grid, self.weights, patches[None], tokenized, keys)
+        return self._detokenize(jax.device_get(answers))[0]
 
     def check(self, prompts: Sequence[str], turns: int = 2) -> None:
-        """Refuses what cannot be sampled, before anything is.
+        """Checks a request before anything is sampled.
 
         Raises:
           UserError: a prompt longer than ``sampling.max_prompt``, or a number of turns that is not 1 or 2.
         """
         if turns not in (1, 2):
-            raise UserError(f"turns: {turns} is not 1 or 2, the turns that the model is trained for")
-        self._prompts(prompts)
+            raise UserError(f"turns: {turns} is not 1 or 2; the model is trained for two turns")
+        self._tokenize_prompts(prompts)
 
-    def _prompts(self, prompts: Sequence[str]) -> Written:
-        return self._texts(prompts, self._settings.max_prompt, "sampling.max_prompt")
+    def _tokenize_prompts(self, prompts: Sequence[str]) -> TextBatch:
+        return self._tokenize(prompts, self._config.max_prompt, "sampling.max_prompt")
 
-    def _texts(self, texts: Sequence[str], most: int, key: str, size: int | None = None) -> Written:
-        """Texts with bos and eos, padded to ``size`` tokens or to a whole bucket."""
-        tokens, bucket = self._vocabulary.tokenizer, self._settings.prompt_bucket
-        ids = [[tokens.bos, *tokens.encode(text), tokens.eos] for text in texts]
+    def _tokenize(self, texts: Sequence[str], maximum: int, key: str, size: int | None = None) -> TextBatch:
+        """Texts with bos and eos, padded to ``size`` tokens or to a multiple of ``prompt_bucket``."""
+        tokenizer, bucket = self._processor.tokenizer, self._config.prompt_bucket
+        ids = [[tokenizer.bos, *tokenizer.encode(text), tokenizer.eos] for text in texts]
         for i, (text, row) in enumerate(zip(texts, ids, strict=True)):
-            if len(row) > most:
+            if len(row) > maximum:
                 short = textwrap.shorten(text, 60)
-                raise UserError(f"text {i} ({short!r}) has {len(row)} tokens, more than {key} {most}; shorten it")
-        longest = size or -(-max(map(len, ids)) // bucket) * bucket
-        padded = np.full((len(ids), longest), tokens.pad, np.int32)
+                raise UserError(f"text {i} ({short!r}) has {len(row)} tokens, more than {key} {maximum}; shorten it")
+        padded_size = size or -(-max(map(len, ids)) // bucket) * bucket
+        padded = np.full((len(ids), padded_size), tokenizer.pad, np.int32)
         for out, row in zip(padded, ids, strict=True):
             out[: len(row)] = row
         lengths = np.array([len(row) for row in ids], np.int32)
-        return Written(jnp.asarray(padded), jnp.asarray(lengths), jnp.ones(len(ids), bool))
+        return TextBatch(jnp.asarray(padded), jnp.asarray(lengths), jnp.ones(len(ids), bool))
 
-    def _turns(self, written: Written, pictures: np.ndarray, latents: np.ndarray) -> list[Turn]:
-        rows = zip(self._decoded(written), written.complete, pictures, latents, strict=True)
-        return [Turn(text, bool(complete), picture, tokens) for text, complete, picture, tokens in rows]
+    def _turns(self, thinking: TextBatch, pixels: np.ndarray, latents: np.ndarray) -> list[Turn]:
+        rows = zip(self._detokenize(thinking), thinking.complete, pixels, latents, strict=True)
+        return [Turn(text, bool(complete), image, tokens) for text, complete, image, tokens in rows]
 
-    def _decoded(self, written: Written) -> list[str]:
-        rows = zip(written.ids, written.length, strict=True)
-        return [self._vocabulary.tokenizer.decode(ids[1 : n - 1]) for ids, n in rows]
+    def _detokenize(self, texts: TextBatch) -> list[str]:
+        rows = zip(texts.ids, texts.length, strict=True)
+        return [self._processor.tokenizer.decode(ids[1 : n - 1]) for ids, n in rows]
 
-    def _vit_patches(self, picture: PIL.Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
+    def _vit_patches(self, image: PIL.Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
         """uint8 [rows·columns, 3·patch²], and (rows, columns)."""
-        transform = self._vocabulary.vit_transform
-        pixels = transform(picture)
+        transform = self._processor.vit_transform
+        pixels = transform(image)
         grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
         return images.patchify(pixels, transform.stride), grid
 

@@ -1,16 +1,16 @@
 """Model FLOPs of a training step: matmuls forward and backward, attention by visible pairs, nothing recomputed."""
 
-from irg_jax.models.config import FluxConfig, ModelConfig, PixelConfig
+from irg_jax.models.config import ModelConfig, PixelVAEConfig, VAEConfig
 
 
 def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float, pairs: float) -> float:
     """FLOPs that the model needs for one step.
 
-    A multiply-add is two FLOPs and the backward pass costs twice the forward pass, so every weight costs six a token
-    that it is applied to, and every visible (query, key) pair 12·heads·head_dim a layer.
+    A multiply-add is two FLOPs and the backward pass costs twice the forward pass, so every weight costs six FLOPs per
+    token that it is applied to, and every visible (query, key) pair 12·heads·head_dim per layer.
 
     Args:
-      config: the model's shape.
+      config: the architecture.
       und: understanding tokens, padding not counted.
       gen: generation tokens.
       vit: ViT patches; pairs within the ViT are left out, they are below a percent.
@@ -27,24 +27,24 @@ def train_step_flops(config: ModelConfig, *, und: float, gen: float, vit: float,
     return 6 * weights + 12 * pairs * d.layers * d.heads * d.head_dim
 
 
-def encode_flops(config: PixelConfig | FluxConfig, size: tuple[int, int]) -> float:
-    """FLOPs of an autoencoder's matmuls and convolutions for one picture; these are no model FLOPs.
+def encode_flops(config: VAEConfig, size: tuple[int, int]) -> float:
+    """FLOPs of the VAE encoder's matmuls and convolutions for one image; they do not count as model FLOPs.
 
     Args:
-      config: of the autoencoder.
+      config: of the VAE.
       size: (height, width) in pixels.
     """
-    if isinstance(config, PixelConfig):
+    if isinstance(config, PixelVAEConfig):
         return 0.0
-    places, channels = size[0] * size[1], config.width
-    weights = 9 * 3 * channels * places
+    pixels, channels = size[0] * size[1], config.width
+    multiply_adds = 9 * 3 * channels * pixels
     last = len(config.multipliers) - 1
     for level, multiplier in enumerate(config.multipliers):
         before, channels = channels, config.width * multiplier
         shortcut = before * channels if before != channels else 0
-        weights += (9 * channels * (before + (2 * config.blocks - 1) * channels) + shortcut) * places
+        multiply_adds += (9 * channels * (before + (2 * config.blocks - 1) * channels) + shortcut) * pixels
         if level < last:
-            places //= 4
-            weights += 9 * channels**2 * places
-    middle = 4 * 9 * channels**2 + 4 * channels**2 + 2 * places * channels
-    return 2.0 * (weights + (middle + 9 * channels * 2 * config.channels) * places)
+            pixels //= 4
+            multiply_adds += 9 * channels**2 * pixels
+    mid_block = 4 * 9 * channels**2 + 4 * channels**2 + 2 * pixels * channels
+    return 2.0 * (multiply_adds + (mid_block + 9 * channels * 2 * config.channels) * pixels)

@@ -1,19 +1,19 @@
-"""Ctrl-C and SIGTERM: the run finishes its step, saves, and stops."""
+"""Ctrl-C and SIGTERM: the run finishes its step, saves and stops."""
 
 import signal
 from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """While this context is open the first SIGINT or SIGTERM only sets ``asked``; a second one acts at once."""
+    """While this context is open, the first SIGINT or SIGTERM only sets ``requested``; a second one stops at once."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def __enter__(self) -> "Interrupt":
-        self._before = {s: signal.signal(s, self._ask) for s in self._SIGNALS}
+        self._before = {s: signal.signal(s, self._request) for s in self._SIGNALS}
         return self
 
     def __exit__(
@@ -21,9 +21,9 @@ class Interrupt:
     ) -> None:
         self._restore()
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        print("stopping: the step under way is finished and saved first; once more stops at once", flush=True)
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        print("stopping after the current step is finished and saved; a second signal stops at once", flush=True)
         self._restore()
 
     def _restore(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run writes down about itself: metrics.csv, TensorBoard events, the progress line and the MFU."""
+"""The metrics of a run: metrics.csv, TensorBoard events, the progress line and the MFU."""
 
 import collections
 import csv
@@ -6,67 +6,37 @@ import io
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import jax
+import numpy as np
 import tensorboardX
 
-from irg_jax.errors import UserError
+from irg_jax.core.chips import mfu
+from irg_jax.core.errors import UserError
+from irg_jax.training.config import StageConfig
+from irg_jax.training.flops import train_step_flops
 
 METRICS_FILE = "metrics.csv"
 
-# bf16 dense peak FLOP/s of what JAX calls one device; keys are lower-case beginnings of `jax.Device.device_kind`.
-# TPU: "Peak compute per chip (BF16)" in the system architecture pages of docs.cloud.google.com/tpu/docs (v4 275,
-# v5e 197, v5p 459, v6e 918, TPU7x 2307 TFLOPs). A TPU7x chip shows up as two JAX devices, each with half of it.
-# NVIDIA: the Tensor Core BF16 rows of the A100, H100, H200 and HGX B200 datasheets; those print 1,979 (H100 SXM, H200)
-# and 4,500 (B200) TFLOPS with sparsity, of which the dense rate is half.
-_PEAK_FLOPS = (
-    ("tpu v4 lite", None),
-    ("tpu v4", 275e12),
-    ("tpu v5 lite", 197e12),
-    ("tpu v5e", 197e12),
-    ("tpu v5", 459e12),
-    ("tpu v6 lite", 918e12),
-    ("tpu v6e", 918e12),
-    ("tpu7x", 2307e12 / 2),
-    ("tpu v7x", 2307e12 / 2),
-    ("nvidia a100", 312e12),
-    ("nvidia h100 pcie", None),
-    ("nvidia h100 nvl", None),
-    ("nvidia h100", 1979e12 / 2),
-    ("nvidia h200 nvl", None),
-    ("nvidia h200", 1979e12 / 2),
-    ("nvidia b200", 4500e12 / 2),
-)
-
-
-def peak_flops(device_kind: str) -> float | None:
-    """The bf16 dense peak FLOP/s of one JAX device of this kind; None where no figure is known."""
-    kind = device_kind.lower()
-    return next((peak for beginning, peak in _PEAK_FLOPS if kind.startswith(beginning)), None)
-
-
-def mfu(model_flops_per_step: float, step_seconds: float, device_kind: str, num_devices: int) -> float | None:
-    """Model FLOPs utilisation, 0 to 1: the FLOPs the model needs against what the devices could do in that time."""
-    peak = peak_flops(device_kind)
-    if peak is None or step_seconds <= 0:
-        return None
-    return model_flops_per_step / (step_seconds * peak * num_devices)
-
 
 def read_metrics(path: pathlib.Path) -> tuple[list[str], list[dict[str, float]]]:
-    """Reads a metrics.csv: its columns (`step` first) and its rows, where a missing cell is a missing key.
+    """Reads a metrics.csv: its columns (``step`` first) and its rows, where an empty cell is a missing key.
 
-    A run may be killed in the middle of a line, so a last line that is not whole is left out. Any other broken line is
-    a `UserError` that names the file and the line.
+    A run may be killed in the middle of a line, so an incomplete last line is left out.
+
+    Raises:
+      UserError: another broken line, by file and line, or a file that is not a metrics.csv.
     """
     text = path.read_text()
-    # Only whole lines count: a number that was cut short would still parse.
+    # Only complete lines count: a number that was cut short would still parse.
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     if not lines:
         return ["step"], []
     columns, rows = lines[0], []
     if columns[0] != "step":
-        raise UserError(f"{path}: the first column is {columns[0]!r}, not 'step'; this is not a metrics file of a run")
+        raise UserError(f"{path}: the first column is {columns[0]!r}, not 'step'; this is not the metrics.csv of a run")
     for number, cells in enumerate(lines[1:], start=2):
         try:
             if len(cells) != len(columns):
@@ -81,20 +51,62 @@ def read_metrics(path: pathlib.Path) -> tuple[list[str], list[dict[str, float]]]
     return columns, rows
 
 
-class MetricWriter:
-    """Writes one row of numbers a step to `metrics.csv` and to TensorBoard event files.
+def step_metrics(
+    values: Mapping[str, Any],
+    config: StageConfig,
+    modes: Sequence[str],
+    data_seconds: float,
+    seconds: float,
+    devices: int,
+) -> dict[str, float]:
+    """The metrics of a step as they are logged.
 
-    Numbers are written so that reading them gives the same floats back: two loss curves can be compared bit for bit.
-    Every row is on disk when `write` returns.
+    Args:
+      values: the metrics that the step returned, on the host.
+      config: of the stage.
+      modes: names of the learning modes, in the order of the losses by mode.
+      data_seconds: for which the host waited for data.
+      seconds: since the metrics of the step before were fetched.
+      devices: of the mesh.
+
+    Returns:
+      scalars by name: those of the step, losses by mode, fill of the budgets, tokens/s, seconds, MFU if the chip is
+        known.
+    """
+    rows, budgets = config.data.batch_size, config.data.budgets
+    scalars = {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
+    tokens = {kind: scalars[f"tokens/{kind}"] for kind in ("und", "gen", "vit")}
+    for i, mode in enumerate(modes):
+        # A mode that is not in this batch has no loss, not a loss of zero.
+        parts = [values[name][i] for name in ("ce_by_mode", "mse_by_mode") if np.isfinite(values[name][i])]
+        if parts:
+            scalars[f"loss/{mode}"] = float(sum(parts))
+    scalars |= {
+        "fill/und": tokens["und"] / (rows * budgets.und),
+        "fill/gen": tokens["gen"] / (rows * budgets.gen),
+        "tokens_per_s": (tokens["und"] + tokens["gen"]) / seconds,
+        "time/data": data_seconds,
+        "time/compute": max(seconds - data_seconds, 0.0),
+    }
+    flops = train_step_flops(config.model, **tokens, pairs=scalars["pairs"])
+    utilisation = mfu(flops, seconds, jax.devices()[0].device_kind, devices)
+    return scalars if utilisation is None else scalars | {"mfu": utilisation}
+
+
+class MetricWriter:
+    """Writes one row of numbers per step to ``metrics.csv`` and to TensorBoard event files.
+
+    Reading a number gives the same float back, so two loss curves can be compared bit for bit. Every row is on disk
+    when ``write`` returns.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, resume_step: int | None) -> None:
-        """Opens `directory`, which is made where missing.
+        """Opens both files.
 
         Args:
-          directory: where `metrics.csv` and `tensorboard/` go.
-          resume_step: the last step of the checkpoint the run goes on from; later rows, of a run that was killed after
-            its last checkpoint, are dropped. None starts the files anew.
+          directory: for ``metrics.csv`` and ``tensorboard/``; made if it is missing.
+          resume_step: the step of the checkpoint that the run resumes from; later rows, of a run that was killed after
+            its last checkpoint, are dropped. None starts new files.
         """
         self._path = pathlib.Path(directory) / METRICS_FILE
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,15 +120,15 @@ class MetricWriter:
         )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of `step`, which must be later than the step before; new names become new columns.
+        """Writes the numbers of ``step``, which must be later than the step before; new names become new columns.
 
         Raises:
-          UserError: the disk refuses.
+          UserError: the file cannot be written.
         """
         if step <= self._last_step:
-            raise ValueError(f"{self._path}: step {step} comes after step {self._last_step}; steps must grow")
+            raise ValueError(f"{self._path}: step {step} comes after step {self._last_step}; steps must increase")
         if "step" in values:
-            raise ValueError(f"{self._path}: 'step' is the row's own column and no metric name")
+            raise ValueError(f"{self._path}: 'step' is the first column, not the name of a metric")
         row = {name: float(value) for name, value in values.items()}
         new = [name for name in row if name not in self._columns]
         try:
@@ -134,7 +146,7 @@ class MetricWriter:
             self._events.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Closes both files; the events that TensorBoard was still to get are written first."""
+        """Closes both files, after the buffered TensorBoard events are written."""
         self._file.close()
         self._events.close()
 
@@ -145,25 +157,25 @@ class MetricWriter:
         return text.getvalue()
 
     def _rewrite(self, rows: list[dict[str, float]]) -> None:
-        # Through a second file, so that a kill at any moment leaves either the old rows or the new ones.
+        # Through a temporary file, so that a kill at any moment leaves either the old rows or the new ones.
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(self._columns)
-        draft = self._path.with_suffix(".csv.tmp")
-        draft.write_text(header.getvalue() + "".join(map(self._line, rows)))
-        os.replace(draft, self._path)
+        partial = self._path.with_suffix(".csv.tmp")
+        partial.write_text(header.getvalue() + "".join(map(self._line, rows)))
+        os.replace(partial, self._path)
         self._file = self._path.open("a")
 
 
 def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    total = round(seconds)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
     if hours:
         return f"{hours}h{minutes:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
 class Progress:
-    """Makes the one line that a person watches while a run trains."""
+    """Formats the progress line of a training run."""
 
     def __init__(
         self,
@@ -173,13 +185,20 @@ class Progress:
         start_step: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`start_step` is the step the run goes on from; `clock` gives seconds that only grow."""
+        """Starts the clock.
+
+        Args:
+          total_steps: of the stage.
+          label: first word of the line.
+          start_step: the step that the run resumes from.
+          clock: monotonic, in seconds.
+        """
         self._total, self._label, self._clock = total_steps, label, clock
-        # The newest lines only: the first step compiles, and its minutes say nothing about the steps to come.
-        self._seen: collections.deque[tuple[float, int]] = collections.deque([(clock(), start_step)], maxlen=16)
+        # Only the latest lines count: the first step compiles, and its minutes say nothing about the steps to come.
+        self._history: collections.deque[tuple[float, int]] = collections.deque([(clock(), start_step)], maxlen=16)
 
     def line(self, step: int, values: Mapping[str, float]) -> str:
-        """The line for `step`, from those of loss, ce, mse, tokens_per_s, time/data and time/compute that are there."""
+        """The line for ``step``, of whichever of loss, ce, mse, tokens_per_s, time/data and time/compute are given."""
         parts = [self._label, f"{step}/{self._total}"]
         if "loss" in values:
             split = [f"{name} {values[name]:.3g}" for name in ("ce", "mse") if name in values]
@@ -187,10 +206,10 @@ class Progress:
         if "tokens_per_s" in values:
             parts.append(f"{values['tokens_per_s']:,.0f} tok/s")
         if "time/data" in values and "time/compute" in values:
-            both = values["time/data"] + values["time/compute"]
-            parts.append(f"data {100 * values['time/data'] / both if both else 0:.0f} %")
-        self._seen.append((self._clock(), step))
-        (then, old), (now, _) = self._seen[0], self._seen[-1]
-        if step > old:
-            parts.append(f"ETA {_duration((now - then) / (step - old) * max(0, self._total - step))}")
+            total = values["time/data"] + values["time/compute"]
+            parts.append(f"data {100 * values['time/data'] / total if total else 0:.0f} %")
+        self._history.append((self._clock(), step))
+        (then, first), (now, _) = self._history[0], self._history[-1]
+        if step > first:
+            parts.append(f"ETA {_duration((now - then) / (step - first) * max(0, self._total - step))}")
         return "  ".join(parts)

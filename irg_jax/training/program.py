@@ -1,72 +1,74 @@
-"""From a stage's config to what runs it: the shapes of its state and its compiled step."""
+"""From a stage's config to what trains it: the spec of its state, and its compiled step."""
 
 from typing import Any, NamedTuple
 
 from jax.sharding import AbstractMesh, Mesh
 
-from irg_jax.errors import UserError
-from irg_jax.models.config import ModelConfig
-from irg_jax.models.lora import LoRAConfig
-from irg_jax.training import optimizer, sharding
-from irg_jax.training.state import Shaped, shape_state
+from irg_jax.core.errors import ConfigError
+from irg_jax.sharding.rules import ShardingRules
+from irg_jax.training import optimizer
+from irg_jax.training.config import StageConfig
+from irg_jax.training.state import StateSpec, make_state_spec
 from irg_jax.training.step import Step, make_step
 
 
 class Program(NamedTuple):
-    """Nothing here holds a weight.
+    """What a stage needs to train; no weight is allocated.
 
     Attributes:
-      shaped: of ``shape_state``.
-      step: of ``make_step``.
+      spec: structure and shardings of the state.
+      step: the training step, compiled at its first call.
     """
 
-    shaped: Shaped
+    spec: StateSpec
     step: Step
 
 
-def check_rows(config: Any, mesh: Mesh | AbstractMesh) -> None:
-    """Refuses a batch that the mesh cannot share out. Raises UserError, by the key."""
+def check_rows(config: StageConfig, mesh: Mesh | AbstractMesh) -> None:
+    """Checks that the mesh can split the batch.
+
+    Raises:
+      ConfigError: ``data.batch_size`` or one of ``data.budgets`` that does not divide.
+    """
     shards, rows, accumulate = mesh.shape["data"] * mesh.shape["fsdp"], config.data.batch_size, config.optim.accumulate
     if rows % (shards * accumulate):
-        raise UserError(
-            f"data.batch_size: {rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp) and "
-            f"{accumulate} microbatches; devices beyond the rows go to mesh.context"
+        raise ConfigError(
+            "data.batch_size",
+            f"{rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp) and {accumulate} microbatches; "
+            "put devices beyond the rows on mesh.context",
         )
     for name in ("und", "gen", "vit"):
-        tokens, parts = config.data.budgets[name], mesh.shape["context"]
+        tokens, parts = getattr(config.data.budgets, name), mesh.shape["context"]
         if tokens % parts:
-            raise UserError(f"data.budgets.{name}: {tokens} tokens do not divide over mesh.context {parts}")
+            raise ConfigError(f"data.budgets.{name}", f"{tokens} tokens do not divide over mesh.context {parts}")
 
 
-def build(config: Any, model: ModelConfig, mesh: Any, modes: int) -> Program:
+def build_program(config: StageConfig, mesh: Any, platform: str) -> Program:
     """The program of a stage.
 
     Args:
       config: of the stage.
-      model: its model, with the attention backend of the platform that will run it.
-      mesh: of devices, or of a topology that is not at hand.
-      modes: learning modes in its mixture.
+      mesh: of this machine's devices, or of those of a topology, to compile for.
+      platform: ``cpu``, ``gpu`` or ``tpu``; decides the attention backend where the config says ``auto``.
 
     Raises:
-      UserError: by the key that is to blame.
+      ConfigError: an attention backend that does not run there, a mesh that does not divide a weight, or a freeze or
+        LoRA regex without a match.
     """
+    execution = config.execution.on(platform)
     schedule = optimizer.learning_rate(config.optim, config.steps)
     adamw = optimizer.make_optimizer(config.optim, schedule)
-    lora = LoRAConfig.from_mapping(config.lora) if "lora" in config else None
-    shaped = shape_state(model, adamw, mesh, sharding.Rules(), lora, optimizer.ema_dtype(config.optim))
+    spec = make_state_spec(config.model, execution, adamw, mesh, ShardingRules(), config.lora, config.optim.ema_dtype)
     step = make_step(
-        shaped,
-        model,
+        spec,
+        config.model,
+        execution,
+        loss=config.loss,
+        optim=config.optim,
         optimizer=adamw,
         schedule=schedule,
-        freeze=optimizer.freeze_steps(shaped.abstract.params, config.optim.freeze),
-        timestep_shift=config.loss.timestep_shift,
-        ema_decay=config.optim.ema,
-        ce_weight=config.loss.ce_weight,
-        mse_weight=config.loss.mse_weight,
-        accumulate=config.optim.accumulate,
-        modes=modes,
+        modes=len(config.data.mixture),
         seed=config.seed,
         mesh=mesh,
     )
-    return Program(shaped, step)
+    return Program(spec, step)

@@ -3,21 +3,21 @@
 #
 # usage: launch/gke/jobset.sh --name=NAME --image=IMAGE --accelerator=v5p --topology=4x4x4 [OPTION...] -- ARGUMENT...
 #
-# What stands after -- goes to `python -m irg_jax.train`. Its --workdir is in a bucket. Every gs://BUCKET is mounted in
-# the pods as /gcs/BUCKET, which is what training is given. kubectl must be connected to the cluster, which has JobSet,
-# the Cloud Storage FUSE CSI driver, and node pools of that accelerator and topology; whether they are spot or reserved
-# is theirs to say. After a preemption the pods start again, and training goes on from its last checkpoint.
+# The arguments after -- go to `python -m irg_jax.train`. Its --workdir is in a bucket. Every gs://BUCKET is mounted in
+# the pods as /gcs/BUCKET, the folder that training gets. kubectl must be connected to a cluster with JobSet, the Cloud
+# Storage FUSE CSI driver, and node pools of that accelerator and topology; the node pools decide whether capacity is
+# spot or reserved. After a preemption the pods start again, and training resumes from its last checkpoint.
 #
-#   --name=NAME            of the JobSet
-#   --image=IMAGE          made of launch/containers/tpu.Dockerfile
+#   --name=NAME            name of the JobSet
+#   --image=IMAGE          built from launch/containers/tpu.Dockerfile
 #   --accelerator=TYPE     v4, v5e, v5p, v6e or tpu7x
-#   --topology=4x4x4       of one slice, in chips
-#   --chips_per_node=4     chips of one machine
-#   --slices=1             slices of that size
-#   --max_restarts=100     preemptions and failures after which it gives up
-#   --namespace=default    of Kubernetes
-#   --service_account=default   of Kubernetes, whose rights the pods have; it must be a user of the buckets' objects
-#   --dry_run              prints the command with all that it applies, and runs nothing
+#   --topology=4x4x4       topology of one slice, in chips
+#   --chips_per_node=4     chips per node
+#   --slices=1             number of slices
+#   --max_restarts=100     preemptions and failures before it gives up
+#   --namespace=default    Kubernetes namespace
+#   --service_account=default   Kubernetes service account of the pods; it needs roles/storage.objectUser on the buckets
+#   --dry_run              prints the command with the manifest that it applies, and runs nothing
 #   --help                 prints this
 #
 # Afterwards:
@@ -40,7 +40,7 @@ require_counts chips_per_node slices max_restarts
 require_shared_workdir
 require_tool kubectl "install it, and connect it to the cluster"
 require_tool gcloud "install the Google Cloud CLI"
-# Kubernetes adds to the name and allows 63 characters.
+# Kubernetes appends to the name and allows 63 characters.
 [[ $name =~ ^[a-z][-a-z0-9]{0,39}$ ]] || die "--name=$name: not up to 40 lower-case letters, digits and hyphens"
 [[ $topology =~ ^[1-9][0-9]*(x[1-9][0-9]*){1,2}$ ]] || die "--topology=$topology: not like 4x4 or 4x4x4"
 
@@ -59,17 +59,17 @@ nodes=$((chips / chips_per_node))
 require_renames
 find_buckets
 
-# json WORD: as a JSON string, which is one in YAML too.
+# json WORD: prints the word as a JSON string, which is also a YAML string.
 json() {
   local word=$1
   word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//$'\n'/\\n} word=${word//$'\t'/\\t}
   printf '"%s"\n' "$word"
 }
 
-# fill KEY VALUE: puts the value where the template has {{KEY}}.
+# fill KEY VALUE: replaces {{KEY}} in the template by the value.
 fill() { jobset=${jobset//"{{$1}}"/"$2"}; }
 
-# Kubernetes would put an environment variable for $(NAME) in a command; $$(NAME) is $(NAME) to it.
+# Kubernetes expands $(NAME) in a command to an environment variable; $$(NAME) escapes it.
 dollar='$'
 command='["python", "-m", "irg_jax.train"'
 for word in "${arguments[@]}"; do
@@ -77,14 +77,14 @@ for word in "${arguments[@]}"; do
   command+=", $(json "$word")"
 done
 
-# Names of buckets need no quoting.
+# Bucket names need no quoting.
 annotations='' volumes='' volume_mounts=''
 for i in "${!buckets[@]}"; do
-  # No limits, which only a Standard cluster allows: what gcsfuse needs grows with the files that are written at once.
+  # No limits, which only Standard clusters allow: gcsfuse needs memory for each file that is being written.
   annotations='"gke-gcsfuse/volumes": "true", "gke-gcsfuse/cpu-limit": "0", "gke-gcsfuse/memory-limit": "0", '
   annotations+='"gke-gcsfuse/ephemeral-storage-limit": "0"'
   volume_mounts+="{\"name\": \"bucket-$i\", \"mountPath\": \"$mounts/${buckets[i]}\"}, "
-  # On the network of the nodes the pods would have the rights of the nodes.
+  # Pods on the network of the nodes would otherwise use the service account of the nodes.
   volumes+="{\"name\": \"bucket-$i\", \"csi\": {\"driver\": \"gcsfuse.csi.storage.gke.io\", \"volumeAttributes\": \
 {\"bucketName\": \"${buckets[i]}\", \"mountOptions\": \"$(IFS=, && echo "${mount_options[*]}")\", \
 \"hostNetworkPodKSA\": \"true\"}}}, "
@@ -104,7 +104,7 @@ fill annotations "{$annotations}"
 fill volumes "[${volumes%, }]"
 fill volume_mounts "[${volume_mounts%, }]"
 fill flags "$(json "$LIBTPU_INIT_ARGS")"
-# Last, so that braces in the user's own words stay.
+# Last, so that braces in the user's arguments are kept.
 fill command "$command]"
 
 apply=(kubectl apply "--namespace=$namespace" --filename=-)

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Trains on TPU slices of a GKE cluster that xpk has made, by `xpk workload create`.
+# Trains on TPU slices of a GKE cluster that was created with xpk, by `xpk workload create`.
 #
 # usage: launch/gke/xpk.sh --name=NAME --cluster=CLUSTER --project=PROJECT --zone=ZONE --tpu_type=v5p-128 --image=IMAGE
 #                          [OPTION...] -- ARGUMENT...
 #
-# What stands after -- goes to `python -m irg_jax.train`. Its --workdir is in a bucket. Every gs://BUCKET is attached to
-# the cluster by `xpk storage attach`, where it stays, and mounted in the pods as /gcs/BUCKET, which is what training is
-# given. After a preemption the pods start again, and training goes on from its last checkpoint.
+# The arguments after -- go to `python -m irg_jax.train`. Its --workdir is in a bucket. Every gs://BUCKET is attached to
+# the cluster by `xpk storage attach`, stays attached, and is mounted in the pods as /gcs/BUCKET, the folder that
+# training gets. After a preemption the pods start again, and training resumes from its last checkpoint.
 #
-#   --name=NAME          of the workload
-#   --cluster=CLUSTER    that `xpk cluster create` has made
+#   --name=NAME          name of the workload
+#   --cluster=CLUSTER    cluster that `xpk cluster create` has created
 #   --tpu_type=TYPE      such as v5p-128, v5litepod-256 or v6e-64
-#   --image=IMAGE        made of launch/containers/tpu.Dockerfile
-#   --slices=1           slices of that size
-#   --max_restarts=100   preemptions and failures after which it gives up
+#   --image=IMAGE        built from launch/containers/tpu.Dockerfile
+#   --slices=1           number of slices
+#   --max_restarts=100   preemptions and failures before it gives up
 #   --dry_run            prints the command and runs nothing
 #   --help               prints this
 #
@@ -38,23 +38,23 @@ require_shared_workdir
 require_tool xpk "install it with 'pip install xpk'"
 require_tool gcloud "install the Google Cloud CLI"
 [[ ${arguments[*]} != *$'\n'* ]] ||
-  die "an argument after -- has a line break, which xpk loses; put it into a config file"
+  die "an argument after -- has a line break, which xpk drops; put the value into a config file"
 require_renames
 find_buckets
-# xpk's own shell stands before training: by exec the signal of a preemption comes to training itself.
+# xpk runs the command in a shell: with exec, training itself receives the signal of a preemption.
 command=$(quoted exec python -m irg_jax.train "${arguments[@]}")
 
 where=("--cluster=$cluster" "--project=$project" "--zone=$zone")
 storage=()
 for bucket in "${buckets[@]}"; do
-  # A name of Kubernetes has no dots and underscores. What is attached already stays as it is.
+  # Kubernetes names have no dots or underscores. A bucket that is attached already is not changed.
   run xpk storage attach "${bucket//[._]/-}" --type=gcsfuse "${where[@]}" "--bucket=$bucket" \
     "--mount-point=$mounts/$bucket" "--mount-options=$(IFS=, && echo "${mount_options[*]}")" \
     --size=1 --readonly=false --auto-mount=false
   storage+=("--storage=${bucket//[._]/-}")
 done
-# When another process of the run is gone, a process ends with 1 or by a signal (127 to 255, after which xpk starts
-# again by itself); 2, an error of the user, is not tried again.
+# When another process of the run is gone, a process exits with 1 or by a signal (127 to 255, after which xpk restarts
+# by itself); 2, an error of the user, is not retried.
 run xpk workload create "--workload=$name" "${where[@]}" \
   "--tpu-type=$tpu_type" "--num-slices=$slices" "--docker-image=$image" "${storage[@]}" \
   "--max-restarts=$max_restarts" --restart-on-exit-codes=1 --termination-grace-period-seconds=300 \

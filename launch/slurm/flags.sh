@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # Flags of the GPU compiler for training. Sourced, never run.
 #
-# Each name is known to jaxlib 0.10.2, as a test makes sure; an unknown one stops jax when it starts. The gain of none
-# is measured here. What XLA_FLAGS already holds comes last and wins.
+# jaxlib 0.10.2 knows each name, which a test checks; an unknown one stops jax at its start. Their effect on speed has
+# not been measured. The user's own XLA_FLAGS come last and win.
 
 gpu_flags=(
-  # Orders the step so that collectives run beside computations instead of between them.
+  # Schedules the step so that collectives overlap with computation.
   --xla_gpu_enable_latency_hiding_scheduler=true
-  # Over the scanned layers: gathers the weights of the next layer while this one computes (fsdp) ...
+  # In the scan over layers: gathers the weights of the next layer while this one computes (fsdp) ...
   --xla_gpu_enable_pipelined_all_gather=true
-  # ... scatters the gradients of the one before ...
+  # ... reduce-scatters the gradients of the previous one ...
   --xla_gpu_enable_pipelined_reduce_scatter=true
-  # ... and sums what several devices hold of it (data, tensor).
+  # ... and all-reduces over the data and tensor axes.
   --xla_gpu_enable_pipelined_all_reduce=true
-  # Unrolls that loop by two, so that what is gathered for the next layer need not be copied.
+  # Unrolls that loop by two, so that the gathered weights of the next layer need not be copied.
   --xla_gpu_enable_while_loop_double_buffering=true
 )
 # shellcheck disable=SC2034  # for the script that sources this

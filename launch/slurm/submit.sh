@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Trains on GPU nodes of a Slurm cluster: submits launch/slurm/train.sbatch.
 #
-# usage: launch/slurm/submit.sh [OPTION...] -- --config=FILE --workdir=FOLDER [ARGUMENT...]
+# usage: launch/slurm/submit.sh [OPTION...] -- --config=CONFIG --workdir=FOLDER [ARGUMENT...]
 #
-# What stands after -- goes to `python -m irg_jax.train`. Its --workdir is on a disk that all nodes see; gs:// addresses
-# are refused. The job has the environment of this shell: activate the one that irg_jax is installed in first. Before
-# its time is up and when it is preempted the job saves, goes back to the queue under the same number, and goes on from
-# its last checkpoint.
+# The arguments after -- go to `python -m irg_jax.train`. Its --workdir is on a disk that all nodes see; gs:// addresses
+# are refused. The job inherits the environment of this shell: activate the one that irg_jax is installed in first.
+# Before its time limit and when it is preempted the job saves, is requeued with the same job id, and resumes from its
+# last checkpoint.
 #
-#   --nodes=1            nodes
-#   --gpus_per_node=8    GPUs of each
-#   --process_per=gpu    gpu or node: what one process drives
-#   --time=24:00:00      until it is put back into the queue
-#   --name=irg_jax       of the job, and of its log NAME-NUMBER.log
-#   --partition=NAME     where it runs; the cluster's default if not given
-#   --account=NAME       who pays; yours if not given
+#   --nodes=1            number of nodes
+#   --gpus_per_node=8    GPUs per node
+#   --process_per=gpu    gpu or node: one process per GPU, or one that drives all GPUs of its node
+#   --time=24:00:00      time limit, after which the job is requeued
+#   --name=irg_jax       name of the job, and of its log NAME-JOBID.log
+#   --partition=NAME     partition to run in; the cluster's default if not given
+#   --account=NAME       account to charge; yours if not given
 #   --dry_run            prints the command and runs nothing
 #   --help               prints this
 set -euo pipefail
@@ -27,7 +27,7 @@ parse "nodes gpus_per_node process_per time name partition account" "$@"
 require_counts nodes gpus_per_node
 require time name
 require_folders
-require_tool sbatch "run this where jobs are submitted"
+require_tool sbatch "run this on a login node of the cluster"
 case $process_per in
   gpu) tasks=$gpus_per_node ;;
   node) tasks=1 ;;

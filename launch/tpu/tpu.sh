@@ -3,28 +3,28 @@
 #
 # usage: launch/tpu/tpu.sh SUBCOMMAND --name=NAME --project=PROJECT --zone=ZONE [OPTION...] [-- ARGUMENT...]
 #
-#   create    asks for the TPU and returns
-#   wait      returns when it is there
-#   install   puts the commit that is checked out here, with its dependencies, on every worker
-#   run       trains on every worker and streams the logs; where training is under way it only streams, so that the same
-#             command goes on after a lost connection
-#   stop      has the training under way save and end
-#   delete    gives the TPU back
-#   train     create, wait, install and run; after a preemption the same again, and training goes on from its last
+#   create    requests the TPU and returns
+#   wait      returns when the TPU is ready
+#   install   installs the commit that is checked out here, with its dependencies, on every worker
+#   run       trains on every worker and streams the logs; if training is running already it only streams, so that the
+#             same command reconnects after a lost connection
+#   stop      makes the running training save and exit
+#   delete    deletes the TPU
+#   train     create, wait, install and run; after a preemption all of these again, and training resumes from its last
 #             checkpoint. At the end, after an error and after Ctrl-C (which saves first) the TPU is deleted.
 #
-# What stands after -- goes to `python -m irg_jax.train` (run and train). Its --workdir is in a bucket, or is a folder
-# that all workers have mounted. Every gs://BUCKET is mounted on them as /gcs/BUCKET, which is what training is given.
-# The workers reach buckets by their service account: no key and no token is passed on.
+# The arguments after -- go to `python -m irg_jax.train` (run and train). Its --workdir is in a bucket, or is a folder
+# that all workers have mounted. Every gs://BUCKET is mounted on them as /gcs/BUCKET, the folder that training gets. The
+# workers access buckets by their service account: no key or token is passed to them.
 #
 #   --accelerator_type=TYPE   for create and train, such as v5p-128, v5litepod-256 or v6e-64; or
 #   --type=v5p --topology=4x4x4
-#   --slices=1                slices of that size
+#   --slices=1                number of slices
 #   --capacity=on_demand      on_demand, spot or reserved
-#   --runtime_version=VERSION what the workers boot; follows from the type if not given
-#   --service_account=EMAIL   whose rights the workers have; the project's default one if not given
-#   --poll=30                 seconds between two looks at the state
-#   --settle=300              seconds in which a failure may still turn out to be a preemption
+#   --runtime_version=VERSION software version of the workers; follows from the type if not given
+#   --service_account=EMAIL   service account of the workers; the project's default one if not given
+#   --poll=30                 seconds between two queries of the state
+#   --settle=300              seconds to wait for the state to show that a failure was a preemption
 #   --dry_run                 prints the commands and runs none
 #   --help                    prints this
 set -euo pipefail
@@ -38,19 +38,19 @@ name='' project='' zone=''
 accelerator_type='' type='' topology='' slices=1 capacity=on_demand runtime_version='' service_account=''
 poll=30 settle=300
 
-# queued_resources VERB WORD...: that verb in this project and zone.
+# queued_resources VERB WORD...: calls gcloud with that verb, in this project and zone.
 queued_resources() { run gcloud compute tpus queued-resources "$@" "--project=$project" "--zone=$zone"; }
 
-# on_workers COMMAND: runs a line of shell on every worker of every slice. A worker that went down closes no connection,
-# so that ssh has to ask.
+# on_workers COMMAND: runs a line of shell on every worker of every slice. A worker that goes down does not close its
+# connection, hence ssh's keep-alive.
 on_workers() {
   queued_resources ssh "$name" --node=all --worker=all --batch-size=all --ssh-flag=-oServerAliveInterval=30 \
     "--command=$1"
 }
 
-# look ASSUMED: sets `state`, empty where there is no such queued resource. A dry run assumes a state. A connection that
-# has worked before may fail for a while.
-look() {
+# query_state ASSUMED: sets `state`, empty if there is no such queued resource. A dry run assumes the given state. Once
+# a query has worked, later ones may fail for up to --settle seconds.
+query_state() {
   local deadline=$((SECONDS + settle))
   until state=$(queued_resources list "--filter=name~/$name\$" "--format=value(state.state)"); do
     if [[ ! $connected ]] || ((SECONDS >= deadline)); then
@@ -64,7 +64,7 @@ look() {
 
 # --- subcommands
 
-# What create needs, checked before anything is asked for.
+# check_create: checks the options of create before anything is requested.
 check_create() {
   case ${accelerator_type:+one}${type:+two}${topology:+three} in
     one | twothree) ;;
@@ -94,16 +94,16 @@ create() {
   }
 }
 
-# Status 1 where the TPU went before it was there, which is no reason to give up.
+# wait_until_active: returns 1 if the TPU was preempted before it was ready, after which train requests it again.
 wait_until_active() {
   local before=''
   while :; do
-    look ACTIVE
-    [[ $state == "$before" || $dry_run ]] || note "$name: ${state:-not there}"
+    query_state ACTIVE
+    [[ $state == "$before" || $dry_run ]] || note "$name: ${state:-does not exist}"
     case $state in
       ACTIVE) return ;;
       SUSPENDING | SUSPENDED) return 1 ;;
-      '' | DELETING) die "$name: there is no such queued resource in $zone; make it with $0 create" ;;
+      '' | DELETING) die "$name: there is no such queued resource in $zone; create it with $0 create" ;;
       FAILED) die "$name: the request failed; 'gcloud compute tpus queued-resources describe $name' says why" ;;
     esac
     before=$state
@@ -128,7 +128,7 @@ git -C irg_jax checkout --quiet --force --detach FETCH_HEAD && irg_jax/launch/tp
 run_training() {
   local status=0
   on_workers "$(quoted irg_jax/launch/tpu/worker.sh start -- "${arguments[@]}")" || return
-  # In a group of its own, so that a Ctrl-C in the terminal comes to this script and not to the stream.
+  # In its own process group, so that a Ctrl-C in the terminal reaches this script and not the stream.
   set -m
   on_workers "irg_jax/launch/tpu/worker.sh follow" </dev/null &
   stream=$!
@@ -144,10 +144,11 @@ delete() { queued_resources delete "$name" --force --quiet; }
 
 # --- training through preemptions
 
+# attempt: creates the TPU unless it exists, installs unless that is done, and trains.
 attempt() {
-  look ''
-  while [[ $state == @(SUSPENDING|DELETING) ]]; do sleep "$poll" && look ''; done
-  # What a preemption leaves behind keeps the name.
+  query_state ''
+  while [[ $state == @(SUSPENDING|DELETING) ]]; do sleep "$poll" && query_state ''; done
+  # After a preemption the queued resource still exists, and its name cannot be used again.
   if [[ $state == @(SUSPENDED|FAILED) ]]; then
     delete || die "$name cannot be deleted; see the lines of gcloud above"
     state=''
@@ -157,10 +158,10 @@ attempt() {
   wait_until_active && { [[ $installed ]] || install; } && installed=yes && run_training
 }
 
-# Whether the TPU is gone, which its state tells only some time after the workers have gone down.
+# preempted: whether the TPU is gone, which its state shows only some time after the workers have gone down.
 preempted() {
   local deadline=$((SECONDS + settle))
-  until look '' && [[ $state != ACTIVE ]]; do
+  until query_state '' && [[ $state != ACTIVE ]]; do
     ((SECONDS < deadline)) || return
     sleep "$poll"
   done
@@ -170,15 +171,15 @@ train() {
   local status
   until attempt; do
     status=$?
-    # 255 is ssh's own: it no longer reaches workers that it has reached. Training goes on there, or they are gone.
+    # 255 is ssh's own status: the connection to the workers is lost. Training continues there, or they are gone.
     if ((status == 255)) && [[ $installed ]]; then
       note "$name: connection lost; connecting again"
       sleep "$poll"
-    # 2 is what the user must put right: it would fail again on every other TPU.
+    # 2 is an error that only the user can fix: it would fail again on any other TPU.
     elif ((status != 2)) && preempted; then
-      note "$name: preempted; asked for again, training goes on from its last checkpoint"
+      note "$name: preempted; requesting it again, training resumes from its last checkpoint"
     else
-      note "error: ended with status $status, and not by a preemption; see the lines above"
+      note "error: training exited with status $status, and not by a preemption; see the lines above"
       return "$status"
     fi
   done
@@ -187,7 +188,7 @@ train() {
 # --- command line
 
 state='' connected='' owned='' installed='' bundle='' stream=''
-# finish: leaves nothing behind, here or at a price there.
+# finish: removes temporary files, stops streaming and, if this script created the TPU, deletes it.
 finish() {
   local status=$?
   trap '' INT TERM HUP
@@ -196,16 +197,16 @@ finish() {
   [[ ! $owned ]] || delete || note "error: $name is NOT deleted and costs money; delete it with $0 delete"
   exit "$status"
 }
-# interrupt STATUS: train saves and deletes, run leaves training alone.
+# interrupt STATUS: train makes training save and deletes the TPU; run leaves training running.
 interrupt() {
-  # A second Ctrl-C does not wait for that.
+  # A second Ctrl-C does not wait for training to save.
   trap 'exit 130' INT TERM HUP
   case $subcommand:${stream:+training} in
     train:training)
       note "stopping: training saves first"
       stop && wait "$stream" || true
       ;;
-    run:training) note "training goes on; the same command follows it again, '$0 stop' ends it" ;;
+    run:training) note "training continues; the same command follows it again, '$0 stop' stops it" ;;
   esac
   exit "$1"
 }
@@ -229,6 +230,6 @@ trap 'interrupt 130' INT
 trap 'interrupt 143' TERM HUP
 case $subcommand in
   run) run_training ;;
-  wait) wait_until_active || die "$name: preempted before it was there; ask again with $0 create" ;;
+  wait) wait_until_active || die "$name: preempted before it was ready; request it again with $0 create" ;;
   *) "$subcommand" ;;
 esac

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What tpu.sh runs on every worker of a TPU, out of the checkout that it has put there.
+# Runs on every worker of a TPU, called by tpu.sh, in the checkout that tpu.sh has installed there.
 #
 # usage: launch/tpu/worker.sh install | start -- ARGUMENT... | follow | stop   [--dry_run] [--help]
 #
-#   install   makes the environment, with the pinned versions of launch/containers/constraints.txt, and gcsfuse
-#   start     mounts the bucket of each gs:// address, which is a folder below /gcs to training, and starts
-#             `python -m irg_jax.train ARGUMENT...` so that it outlives this connection; nothing if it runs
-#   follow    prints its log, each line after the worker's name, until it ends; exits as it did
-#   stop      has it save and end, and waits for that
+#   install   installs the environment, with the pinned versions of launch/containers/constraints.txt, and gcsfuse
+#   start     mounts the bucket of each gs:// address below /gcs and starts `python -m irg_jax.train ARGUMENT...`, with
+#             folders in place of the addresses, so that it outlives this connection; does nothing if it is running
+#   follow    prints its log, each line after the worker's name, until it exits; exits with the same status
+#   stop      makes it save and exit, and waits for that
 #
-# The environment, the log, the process number and the exit status are in ~/.irg_jax.
+# The environment, the log, the process id and the exit status are in ~/.irg_jax.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=../lib.sh
@@ -21,7 +21,7 @@ gcsfuse_version=3.9.2
 
 install() {
   local uv=$HOME/.local/bin/uv
-  # The TPU images have Python 3.10; uv brings the one that irg_jax needs.
+  # The TPU images have Python 3.10; uv downloads the version that irg_jax needs.
   run python3 -m pip install --quiet --user uv
   run "$uv" venv --quiet --allow-existing --python=3.11 "$folder/venv"
   run "$uv" pip install --quiet "--python=$folder/venv" "--constraint=$root/launch/containers/constraints.txt" \
@@ -34,16 +34,16 @@ install_gcsfuse() {
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
   run sudo curl --fail --silent --show-error --location "--output=$key" "$site/doc/apt-key.gpg"
   run sudo bash -c "echo 'deb [signed-by=$key] $site gcsfuse-$codename main' >/etc/apt/sources.list.d/gcsfuse.list"
-  # A worker that has just booted may be busy with updates of its own.
+  # A worker that has just booted may be running its own updates.
   run sudo apt-get --quiet --option=DPkg::Lock::Timeout=300 update
   run sudo apt-get --quiet --yes --option=DPkg::Lock::Timeout=300 install "gcsfuse=$gcsfuse_version"
 }
 
-# mount_bucket BUCKET: once. Nothing unmounts it: it goes with the TPU.
+# mount_bucket BUCKET: mounts it unless it is mounted. It stays mounted until the TPU is deleted.
 mount_bucket() {
   local target=$mounts/$1
   if mountpoint --quiet "$target"; then return; fi
-  # What a gcsfuse that died has left would be in the way.
+  # Removes the stale mount of a gcsfuse process that died.
   run fusermount -u -z "$target" 2>/dev/null || true
   run sudo mkdir -p "$target"
   run sudo chown "$(id -u)" "$target"
@@ -70,7 +70,7 @@ start() {
   fi
   if running; then
     [[ $(<"$folder/command") == "$(quoted "${command[@]}")" ]] ||
-      die "other training runs on $HOSTNAME: $(<"$folder/command"); end it first with tpu.sh stop"
+      die "another training is running on $HOSTNAME: $(<"$folder/command"); stop it first with tpu.sh stop"
     return
   fi
   for bucket in "${buckets[@]}"; do mount_bucket "$bucket" </dev/null; done
@@ -89,17 +89,17 @@ start() {
 
 follow() {
   local lines=+1
-  [[ -s $folder/pid ]] || die "no training was started on $HOSTNAME; tpu.sh run starts it"
-  # After a lost connection the end is enough.
+  [[ -s $folder/pid ]] || die "no training was started on $HOSTNAME; start it with tpu.sh run"
+  # After a lost connection, only the last lines.
   if [[ -e $folder/followed ]]; then lines=20; fi
   touch "$folder/followed"
   tail "--lines=$lines" --follow "--pid=$(<"$folder/pid")" "$folder/log" | sed --unbuffered "s/^/[$HOSTNAME] /"
-  # The status is written a moment after the process has ended, unless the worker itself went down.
+  # The status is written shortly after the process has exited, unless the worker itself went down.
   for _ in {1..50}; do
     [[ -s $folder/status ]] && exit "$(<"$folder/status")"
     sleep 0.1
   done
-  note "error: training on $HOSTNAME ended without an exit status; see $folder/log there"
+  note "error: training on $HOSTNAME exited without a status; see $folder/log there"
   exit 1
 }
 

@@ -1,4 +1,4 @@
-"""From encoded images to pixels: the published sizes, every kind of file, and what is said about a broken one."""
+"""From encoded images to pixels: the published sizes, every kind of file, and errors that name a corrupt one."""
 
 import io
 import json
@@ -11,13 +11,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from irg_jax.core.errors import UserError
 from irg_jax.data import images
 from irg_jax.data.images import ImageTransform
-from irg_jax.errors import UserError
 from tests import tiny
 
 SIZES = json.loads((tiny.BAGEL_TINY / "image_sizes.json").read_text())
-SETTINGS = sorted({name[:-2] for name in SIZES["columns"] if name.count("_") == 4})
+TRANSFORMS = sorted({name[:-2] for name in SIZES["columns"] if name.count("_") == 4})
 
 
 def encoded(image, kind="PNG", **options):
@@ -29,35 +29,35 @@ def encoded(image, kind="PNG", **options):
 # --- sizes
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_sizes_are_the_published_ones(setting):
-    largest, smallest, stride = (int(x) for x in setting.split("_")[1:])
-    transform = ImageTransform(largest, smallest, stride)
-    column = SIZES["columns"].index(f"{setting}_w")
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_sizes_equal_the_published_ones(name):
+    max_size, min_size, stride = (int(x) for x in name.split("_")[1:])
+    transform = ImageTransform(max_size, min_size, stride)
+    column = SIZES["columns"].index(f"{name}_w")
     for row in SIZES["rows"]:
         assert transform.size(row[0], row[1]) == tuple(row[column : column + 2]), row[:2]
 
 
-def test_all_published_settings_are_covered():
-    assert SETTINGS == ["vae_1024_512_16", "vit_518_224_14", "vit_980_224_14", "vit_980_378_14"]
+def test_all_published_transforms_are_covered():
+    assert TRANSFORMS == ["vae_1024_512_16", "vit_518_224_14", "vit_980_224_14", "vit_980_378_14"]
 
 
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("kind", ["vae", "vit"])
-def test_pixels_are_the_published_ones(kind, number):
+def test_pixels_equal_the_published_ones(kind, number):
     transform = {"vae": ImageTransform(128, 32, 16), "vit": ImageTransform(140, 56, 14)}[kind]
     wanted = np.load(tiny.BAGEL_TINY / "image_transform.npz")[f"{kind}_{number}"]
     pixels = transform(images.decode((tiny.BAGEL_TINY / f"image{number}.png").read_bytes(), "k"))
     np.testing.assert_allclose(pixels.transpose(2, 0, 1) / 127.5 - 1, wanted, atol=1e-6)
 
 
-def test_the_grid_counts_tokens_and_fits_the_pixels():
+def test_the_grid_is_the_pixel_size_over_the_stride():
     transform = ImageTransform(64, 16, 8)
     assert transform.grid(640, 320) == (4, 8)
     assert transform(PIL.Image.new("RGB", (640, 320))).shape == (32, 64, 3)
 
 
-def test_patches_run_in_row_column_channel_order():
+def test_patches_are_in_row_column_channel_order():
     pixels = np.arange(4 * 6 * 3).reshape(4, 6, 3)
     patches = images.patchify(pixels, 2)
     assert patches.shape == (6, 12)
@@ -67,19 +67,19 @@ def test_patches_run_in_row_column_channel_order():
 # --- kinds of files
 
 
-def test_png_keeps_every_pixel():
+def test_a_png_round_trip_keeps_every_pixel():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(images.decode(images.encode_png(pixels), "k")), pixels)
 
 
-def test_transparency_lies_on_white():
+def test_transparency_is_composited_on_white():
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0, :, 3] = (0, 51, 255)  # black, from invisible to solid
     decoded = np.asarray(images.decode(encoded(PIL.Image.fromarray(pixels)), "k"))
     np.testing.assert_array_equal(decoded[0], [[255] * 3, [204] * 3, [0] * 3])
 
 
-def test_a_palette_with_a_transparent_colour_lies_on_white():
+def test_a_transparent_palette_colour_is_composited_on_white():
     palette = PIL.Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
@@ -101,7 +101,7 @@ def test_any_colour_space_becomes_rgb(mode):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(0, 11))
-def test_exif_rotation_is_applied_and_known_from_the_header(kind, orientation):
+def test_exif_rotation_is_applied_and_read_from_the_header(kind, orientation):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     content = encoded(PIL.Image.new("RGB", (40, 20)), kind, exif=exif)
@@ -109,23 +109,23 @@ def test_exif_rotation_is_applied_and_known_from_the_header(kind, orientation):
     assert images.decode(content, "k").size == images.encoded_size(content, "k") == wanted
 
 
-# --- broken files
+# --- corrupt files
 
 
-def cut(content):
+def truncated(content):
     return content[: len(content) // 2]
 
 
-CUT = [cut(tiny.png()), cut(encoded(PIL.Image.new("RGB", (64, 64)), "JPEG"))]
+TRUNCATED = [truncated(tiny.png()), truncated(encoded(PIL.Image.new("RGB", (64, 64)), "JPEG"))]
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", *CUT])
-def test_bytes_that_cannot_be_decoded_name_the_record(content):
+@pytest.mark.parametrize("content", [b"", b"not an image", *TRUNCATED])
+def test_an_error_of_bytes_that_cannot_be_decoded_names_the_record(content):
     with pytest.raises(UserError, match="record train/000007: an image cannot be decoded .*repair or remove"):
         images.decode(content, "train/000007")
 
 
-def test_a_flipped_byte_is_found():
+def test_a_flipped_byte_is_detected():
     content = bytearray(tiny.png())
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(UserError, match="record k: an image cannot be decoded"):
@@ -133,7 +133,7 @@ def test_a_flipped_byte_is_found():
 
 
 def png_header(width, height):
-    """A PNG that claims to be this large."""
+    """A PNG whose header claims this size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")))
     framed = (struct.pack(">I", len(x)) + name + x + struct.pack(">I", zlib.crc32(name + x)) for name, x in chunks)
@@ -142,7 +142,7 @@ def png_header(width, height):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("read", [images.decode, images.encoded_size])
-def test_a_picture_too_large_to_decode_is_refused_from_its_header(read):
+def test_an_image_too_large_to_decode_is_refused_from_its_header(read):
     with pytest.raises(UserError, match="record k: an image of 9460 x 9460 pixels is too large; shrink it"):
         read(png_header(9460, 9460), "k")
     with pytest.raises(UserError, match="record k: .*900000000 pixels"):
@@ -150,7 +150,7 @@ def test_a_picture_too_large_to_decode_is_refused_from_its_header(read):
 
 
 def test_decoding_in_threads_leaves_the_warning_filters_alone():
-    """Rows are built in threads, and Python's warning filters belong to the process."""
+    """Rows are built in threads, and Python's warning filters are global to the process."""
     before = list(warnings.filters)
     content = tiny.png()
     threads = [threading.Thread(target=lambda: [images.decode(content, "k") for _ in range(50)]) for _ in range(8)]

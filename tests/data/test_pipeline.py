@@ -1,4 +1,4 @@
-"""From records to batches: one integer is the whole state, processes share a batch, and errors name the record."""
+"""From records to batches: the state is one integer, processes share a batch, and errors name the record."""
 
 import dataclasses
 import io
@@ -9,11 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from irg_jax.data import layout, modes, pipeline
+from irg_jax.core.errors import UserError
+from irg_jax.data import modes, pipeline
+from irg_jax.data.config import DropoutConfig
 from irg_jax.data.conversation import MappedSource
-from irg_jax.data.packing import Dropout
-from irg_jax.data.pipeline import MixtureRow, PackedRows
-from irg_jax.errors import UserError
+from irg_jax.data.packing import layout
+from irg_jax.data.pipeline import MixtureSource, PackedRows
 from tests import tiny
 
 TRAJECTORIES = [tiny.trajectory(i) for i in range(6)]
@@ -22,18 +23,17 @@ BATCH = 4
 
 def mixture(trajectories=TRAJECTORIES):
     return [
-        MixtureRow(name, weight, True, MappedSource(trajectories, modes.learning_mode(name, "good")))
+        MixtureSource(name, weight, True, MappedSource(trajectories, modes.learning_mode(name, "good")))
         for name, weight in (("initial_full_learning", 1.0), ("improving_full_learning", 1.0))
     ]
 
 
 def packed(trajectories=TRAJECTORIES, **changes):
-    settings = dict(
-        vocabulary=tiny.vocabulary(), budgets=tiny.BUDGETS, max_sample_tokens=400, dropout=Dropout(vae=0.3),
-        rows_per_pack=2, seed=0, length=5 * BATCH, max_latent_size=tiny.CONFIG.max_latent_size,
-        vit_patches_per_side=tiny.CONFIG.vit.patches_per_side,
+    arguments = dict(
+        processor=tiny.processor(), budgets=tiny.BUDGETS, max_sample_tokens=400, dropout=DropoutConfig(vae=0.3),
+        rows_per_pack=2, seed=0, length=5 * BATCH, geometry=tiny.CONFIG.geometry,
     )  # fmt: skip
-    return PackedRows(mixture(trajectories), **(settings | changes))
+    return PackedRows(mixture(trajectories), **(arguments | changes))
 
 
 def batches(rows=None, process_index=0, process_count=1, threads=2):
@@ -46,22 +46,22 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_a_batch_has_the_shapes_that_the_step_is_compiled_for():
+def test_a_batch_has_the_shapes_and_dtypes_of_its_spec():
     spec = layout.batch_spec(BATCH, tiny.BUDGETS)
     found = jax.tree.map(lambda x: (x.shape, x.dtype), next(batches()))
     assert found == spec
 
 
-def test_a_run_reads_as_many_batches_as_it_has_rows_for():
+def test_the_iterator_ends_after_the_last_whole_batch():
     assert len(list(batches())) == 5
 
 
-def test_threads_change_nothing():
-    for one, many in zip(batches(threads=1), batches(threads=4), strict=True):
-        assert_same(one, many)
+def test_the_number_of_threads_changes_nothing():
+    for single, threaded in zip(batches(threads=1), batches(threads=4), strict=True):
+        assert_same(single, threaded)
 
 
-def test_the_state_is_one_integer():
+def test_the_state_of_the_iterator_is_one_integer():
     iterator = batches()
     next(iterator), next(iterator)
     (number,) = (value for value in jax.tree.leaves(iterator.get_state()) if value)
@@ -70,7 +70,7 @@ def test_the_state_is_one_integer():
 
 
 @pytest.mark.parametrize("stop", range(4))
-def test_a_restored_iterator_goes_on_with_the_same_batches(stop):
+def test_a_restored_iterator_continues_with_the_same_batches(stop):
     whole = list(batches())
     iterator = batches()
     for _ in range(stop):
@@ -96,16 +96,14 @@ def test_rows_must_divide_over_the_processes():
         batches(process_count=3)
 
 
-def test_keys_and_fill_say_what_is_in_a_row():
+def test_keys_name_the_records_of_a_row():
     rows = packed()
     keys = [key for i in range(4) for key in rows.keys(i)]
     assert {key.partition(":")[0] for key in keys} == set(rows.modes)
     assert {key.partition(":")[2] for key in keys} <= {t.key for t in TRAJECTORIES}
-    used = [(rows[i][stream]["position"] >= 0).mean() for stream in ("und", "gen") for i in range(4)]
-    np.testing.assert_allclose(list(rows.fill(range(4)).values()), np.reshape(used, (2, 4)).mean(1))
 
 
-def test_rows_name_the_mode_of_every_token():
+def test_every_token_of_a_row_has_its_mode():
     rows = packed()
     assert rows.modes == ["initial_full_learning", "improving_full_learning"]
     for i in range(4):
@@ -113,34 +111,34 @@ def test_rows_name_the_mode_of_every_token():
         assert {rows.modes[m] for m in found} == {key.partition(":")[0] for key in rows.keys(i)}
 
 
-# --- records that cannot be used
+# --- bad records
 
 
-def test_samples_that_fit_no_row_are_left_out_and_named():
+def test_samples_that_fit_no_row_are_left_out_and_listed():
     long = dataclasses.replace(TRAJECTORIES[2], thinking2="circle " * 500)
     rows = packed([*TRAJECTORIES[:2], long, *TRAJECTORIES[3:]])
     assert rows.oversize == {"improving_full_learning": [long.key]}
     assert not any(f"improving_full_learning:{long.key}" in rows.keys(i) for i in range(len(rows)))
 
 
-def test_a_mode_of_which_nothing_fits_is_an_error():
+def test_a_mode_without_a_sample_that_fits_is_an_error():
     long = [dataclasses.replace(t, thinking2="circle " * 500) for t in TRAJECTORIES]
     with pytest.raises(UserError, match="improving_full_learning has no sample that fits"):
         packed(long)
 
 
-def test_a_corrupt_picture_is_found_while_the_data_is_indexed():
+def test_a_corrupt_image_is_found_while_the_data_is_indexed():
     broken = dataclasses.replace(TRAJECTORIES[2], image2=TRAJECTORIES[2].image2[:200])
     with pytest.raises(UserError, match=f"record {broken.key}: an image cannot be decoded"):
         packed([broken])
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])
-def test_a_picture_that_breaks_later_reaches_the_caller_of_the_iterator_by_name(threads):
-    """The header of a JPEG says nothing about its end, so this one is found only when its row is built, in a thread."""
+def test_an_image_that_fails_to_decode_in_a_thread_is_named_to_the_caller_of_the_iterator(threads):
+    """The header of a truncated JPEG is intact, so this one is found only when its row is built, in a thread."""
     buffer = io.BytesIO()
     PIL.Image.open(io.BytesIO(TRAJECTORIES[2].image2)).save(buffer, "JPEG")
-    cut = dataclasses.replace(TRAJECTORIES[2], image2=buffer.getvalue()[: -len(buffer.getvalue()) // 3])
-    iterator = batches(packed([cut]), threads=threads)
-    with pytest.raises(UserError, match=f"record {cut.key}: an image cannot be decoded"):
+    truncated = dataclasses.replace(TRAJECTORIES[2], image2=buffer.getvalue()[: -len(buffer.getvalue()) // 3])
+    iterator = batches(packed([truncated]), threads=threads)
+    with pytest.raises(UserError, match=f"record {truncated.key}: an image cannot be decoded"):
         next(iterator)

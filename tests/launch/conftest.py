@@ -1,4 +1,4 @@
-"""What every launcher's test has: a world of its own, and a Ctrl-C that its programs hear."""
+"""The fixture of the launchers' tests: stand-ins, and programs that react to Ctrl-C."""
 
 import pytest
 

@@ -1,9 +1,9 @@
-"""Stands in for the programs that the launchers call: writes down each call, and answers as it is told.
+"""Stands in for the programs that the launchers call: records each call, and answers as the test says.
 
-One file under many names (``gcloud``, ``kubectl``, ...). Beside it lie ``calls.jsonl``, a line for every call, and
-``answers.json``: for each name a list of ``[words, answers]``. The first entry whose words are all among the call's
-arguments is taken; its nth answer serves the nth such call, the last one also those after it. An answer is the text to
-print, the exit status, and seconds that it takes; a signal ends it early, with the status that training then has.
+One file under many names (``gcloud``, ``kubectl``, ...). Beside it are ``calls.jsonl``, one line per call, and
+``answers.json``: for each name a list of ``[words, answers]``. The first entry whose words are all in the call's
+arguments is used; its nth answer is for the nth such call, the last one also for all later calls. An answer is the text
+to print, the exit status, and the seconds that it takes; a signal ends it early, with the status of training.
 """
 
 import json
@@ -21,7 +21,9 @@ environment = {key: value for key, value in os.environ.items() if key.startswith
 
 
 def matches(words, call):
-    return call["name"] == name and all(any(word in argument for argument in call["arguments"]) for word in words)
+    # The folder of a test has the test's name, which may hold such a word.
+    text = [argument.replace(str(here.parent), "") for argument in call["arguments"]]
+    return call["name"] == name and all(any(word in argument for argument in text) for word in words)
 
 
 def stop(number, frame):
@@ -31,7 +33,7 @@ def stop(number, frame):
 
 
 for number in STATUS:
-    # A shell's background process starts with SIGINT ignored: then so does the real program.
+    # A background process of a shell starts with SIGINT ignored, and so does the real program.
     if signal.getsignal(number) != signal.SIG_IGN:
         signal.signal(number, stop)
 

@@ -1,4 +1,4 @@
-"""The notebook, executed from top to bottom at small size."""
+"""The notebook, executed from top to bottom with a small model."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ SMALL = {key: value for key, value in commands.SMALL.items() if key != "steps"}
 
 
 def _parameters(**changes):
-    """The source of the parameters cell, for two steps and one if nothing else is said."""
+    """The source of the parameters cell; by default for one or two steps per stage."""
     overrides = [f"--config.stages.{stage}.{key}={SMALL[key]}" for stage in ("stage1", "stage2") for key in SMALL]
     overrides += ["--config.evaluate.prompts=2", "--config.evaluate.batch_size=2"]
     values = {
@@ -36,13 +36,13 @@ def _parameters(**changes):
 
 
 def _execute(parameters, cache):
-    """Runs the whole notebook, which raises where a cell fails; gives its cells by their ids."""
+    """Runs the whole notebook, raises if a cell fails, and returns the cells by id."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     names = re.compile(r"^(\w+) = ", re.MULTILINE)
     assert names.findall(parameters) == names.findall(cell.source)
     cell.source = parameters
-    # One device, as a CPU machine has; compiles fast, and nothing twice.
+    # One device, fast compilation, and a cache of compiled programs.
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     environment["PYTHONPATH"] = str(ROOT)
     environment["JAX_COMPILATION_CACHE_DIR"] = str(cache)
@@ -57,21 +57,21 @@ def _shown(cell, mime):
     return [output.data[mime] for output in cell.outputs if mime in output.get("data", {})]
 
 
-def test_is_stored_without_outputs_and_explains_each_cell():
+def test_the_notebook_has_no_outputs_and_explains_each_cell():
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     kinds = [cell.cell_type for cell in cells]
     assert kinds == ["markdown", *["markdown", "code"] * (len(kinds) // 2)]
     assert all(not cell.outputs and cell.execution_count is None for cell in cells if cell.cell_type == "code")
 
 
-def test_trains_generates_and_shows_then_loads_the_checkpoint(tmp_path):
+def test_the_notebook_trains_generates_and_reloads_the_checkpoint(tmp_path):
     trained = _execute(_parameters(WORKDIR=str(tmp_path / "run")), tmp_path / "cache")
     shown = _shown(trained["show"], "text/html")
     assert len(shown) == len(PROMPTS)
     assert "a red circle" in shown[0] and "a &lt;b&gt; &amp; two crosses" in shown[1]
     for block in shown:
-        pictures = re.findall(r"data:image/png;base64,([^\"]+)", block)
-        assert [Image.open(io.BytesIO(base64.b64decode(png))).size for png in pictures] == [(192, 192)] * 2
+        images = re.findall(r"data:image/png;base64,([^\"]+)", block)
+        assert [Image.open(io.BytesIO(base64.b64decode(png))).size for png in images] == [(192, 192)] * 2
     assert len(_shown(trained["report"], "image/png")) == 1
 
     loaded = _execute(_parameters(CHECKPOINT=str(tmp_path / "run" / "stage2")), tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""launch/local.sh, with a stand-in for Python: who gets which number, and how all of them end."""
+"""launch/local.sh with a stand-in for Python: environment, output, and how the processes end."""
 
 import contextlib
 import os
@@ -7,11 +7,11 @@ import pty
 from tests.launch.world import FOLDERS, LAUNCH, failed
 
 
-def test_local_gives_each_process_its_number_and_devices(world):
-    world.answer({"python": [[[], [["loaded\nno line end", 0, 0]]]]})
+def test_local_sets_the_index_and_devices_of_each_process(world):
+    world.answer({"python": [[[], [["loaded\nno newline", 0, 0]]]]})
     process = world.run("local.sh", "--processes=3", "--devices=5", "--", *FOLDERS, XLA_FLAGS="--a=b")
     assert process.returncode == 0 and process.stderr == ""
-    expected = [f"[{number}] {line}" for number in range(3) for line in ("loaded", "no line end")]
+    expected = [f"[{number}] {line}" for number in range(3) for line in ("loaded", "no newline")]
     assert sorted(process.stdout.splitlines()) == sorted(expected)
     calls = sorted(world.calls(), key=lambda call: call["environment"]["JAX_PROCESS_ID"])
     assert [call["environment"]["JAX_PROCESS_ID"] for call in calls] == ["0", "1", "2"]
@@ -28,18 +28,18 @@ def test_local_stops_the_others_when_one_fails(world):
         world.bin / "python", f'{fails}; trap "echo saved; exit 130" TERM; touch ~/"$JAX_PROCESS_ID"; sleep 30 & wait'
     )
     process = world.run("local.sh", "--processes=3", "--", *FOLDERS)
-    failed(process, 7, "process 1", "status 7")
+    failed(process, 7, "process 1", "exited with status 7")
     assert sorted(process.stdout.splitlines()) == ["[0] saved", "[2] saved"]
     assert list(world.home.parent.glob("tmp.*")) == []
 
 
-def test_local_kills_what_does_not_stop(world):
+def test_local_kills_a_process_that_does_not_stop(world):
     fails = "((JAX_PROCESS_ID == 0)) && { until [[ -e ~/1 ]]; do sleep 0.05; done; exit 3; }"
     world.program(world.bin / "python", f'{fails}; trap "" TERM; touch ~/1; sleep 30')
     process = world.run("local.sh", "--grace=1", "--", *FOLDERS)
     assert process.returncode == 3
     stopped, killed = process.stderr.splitlines()
-    assert "process 0 ended with status 3" in stopped and "process 1 did not end in 1 s" in killed
+    assert "process 0 exited with status 3" in stopped and "process 1 did not exit in 1 s" in killed
 
 
 def test_local_ctrl_c_reaches_every_process_once(world):
@@ -53,5 +53,5 @@ def test_local_ctrl_c_reaches_every_process_once(world):
         while os.read(terminal, 1000):
             pass
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
-    told = [(call["signal"], call["environment"]["JAX_PROCESS_ID"]) for call in world.calls() if "signal" in call]
-    assert sorted(told) == [("SIGINT", "0"), ("SIGINT", "1")]
+    signals = [(call["signal"], call["environment"]["JAX_PROCESS_ID"]) for call in world.calls() if "signal" in call]
+    assert sorted(signals) == [("SIGINT", "0"), ("SIGINT", "1")]

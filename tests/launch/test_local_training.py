@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="proc
 
 
 def start(root, name):
-    """Starts two processes of one device that train in a folder of that name; what all print goes to NAME.log."""
+    """Starts two processes with one device each that train in the folder NAME; all output goes to NAME.log."""
     data = [f"--config.data.dir={root}/shapes", f"--config.data.tokenizer={root}/tokenizer"]
     sizes = commands.small(steps=STEPS, data__batch_size=2, log__every=1)
-    training = ["--config=configs/shapes_stage1.py", f"--workdir={root / name}", *data, *sizes]
+    training = ["--config=shapes_stage1", f"--workdir={root / name}", *data, *sizes]
     environment = commands.environment()
     environment["PATH"] = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"
     with (root / f"{name}.log").open("w") as file:
@@ -31,12 +31,12 @@ def start(root, name):
 
 
 def trainers(workdir):
-    """The processes that train there, by their number."""
+    """The ids of the processes that train there, by process index."""
     found = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             words, environment = ((folder / name).read_bytes().decode().split("\0") for name in ("cmdline", "environ"))
-        except OSError:  # it has ended meanwhile, or is another user's
+        except OSError:  # it has exited, or belongs to another user
             continue
         if "irg_jax.train" in words and f"--workdir={workdir}" in words:
             (number,) = [value[-1] for value in environment if value.startswith("JAX_PROCESS_ID=")]
@@ -46,7 +46,7 @@ def trainers(workdir):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Holds the data that all runs read."""
+    """The folder with the data of all runs."""
     return tmp_path_factory.mktemp("local")
 
 
@@ -57,7 +57,7 @@ def test_local_trains_with_both_processes(root):
     assert "weights on 2 device(s)" in log and f"{STEPS}/{STEPS}" in log
     with (root / "whole/metrics.csv").open() as file:
         assert [int(float(row["step"])) for row in csv.DictReader(file)] == list(range(1, STEPS + 1))
-    # Each process has written its share.
+    # Each process has written its shards.
     (params,) = root.glob(f"whole/checkpoints/*{STEPS}/params")
     assert sorted(folder.name for folder in params.glob("ocdbt.*")) == ["ocdbt.process_0", "ocdbt.process_1"]
 
@@ -74,8 +74,8 @@ def test_local_ends_with_a_message_when_a_process_is_killed(root, number):
     running = trainers(root / name)
     assert sorted(running) == [0, 1]
     os.kill(running[number], signal.SIGKILL)
-    # A moment beyond the grace, for the shell.
+    # Beyond the grace period, time for the shell.
     assert process.wait(GRACE + 60) == 128 + signal.SIGKILL
-    told = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
-    assert told[0] == f"error: process {number} ended with status 137, the others are stopped; see its last lines"
+    errors = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
+    assert errors[0] == f"error: process {number} exited with status 137, the others are stopped; see its last lines"
     assert f"{STEPS}/{STEPS}" not in log.read_text() and trainers(root / name) == {}

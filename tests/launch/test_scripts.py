@@ -1,6 +1,6 @@
 """The launchers, with stand-ins for the programs of the clusters: help, dry runs, errors; GKE, Slurm, containers.
 
-Cloud TPU is in test_tpu.py, one machine in test_local.py.
+Cloud TPU is in test_tpu.py, local.sh in test_local.py, quickstart.sh and test.sh in test_quickstart.py.
 """
 
 import ast
@@ -23,7 +23,7 @@ TPU = ["--name=irg", "--project=p", "--zone=z", "--poll=0", "--settle=0"]
 CREATE = ["--accelerator_type=v5p-128"]
 JOBSET = ["--name=irg", "--image=registry/irg:1", "--accelerator=v5p", "--topology=4x4x4"]
 XPK = ["--name=irg", "--cluster=c", "--project=p", "--zone=z", "--tpu_type=v5p-128", "--image=registry/irg:1"]
-# A command line of every script that can be called: its own arguments, and those of the training.
+# A command line of each launcher: its own arguments, and those of the training.
 WHOLE = {
     "local.sh": (["--port=1"], FOLDERS),
     "tpu/tpu.sh": (["train", *TPU, "--accelerator_type=v5p-128"], TRAINING),
@@ -33,8 +33,8 @@ WHOLE = {
     "slurm/submit.sh": (["--partition=gpu"], FOLDERS),
     "slurm/train.sbatch": ([], FOLDERS),
 }
-# The queued resource is not there before create, and is there after it.
-THERE = {"gcloud": [[["list"], [["", 0, 0], ["ACTIVE\n", 0, 0]]]]}
+# The queued resource does not exist before create, and is active after it.
+CREATED = {"gcloud": [[["list"], [["", 0, 0], ["ACTIVE\n", 0, 0]]]]}
 
 
 # --- every script
@@ -44,22 +44,22 @@ def test_shellcheck_finds_nothing():
     tool = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
     if tool is None:
         pytest.skip("shellcheck is not installed")
-    scripts = [*LAUNCH.glob("**/*.sh"), *LAUNCH.glob("**/*.sbatch")]
+    scripts = [*LAUNCH.glob("**/*.sh"), *LAUNCH.glob("**/*.sbatch"), ROOT / ".ci/run"]
     checked = subprocess.run([tool, *scripts], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("script", WHOLE)
-def test_a_secret_of_the_environment_is_in_no_command_line(world, script):
+def test_secrets_of_the_environment_are_in_no_command_line(world, script):
     own, training = WHOLE[script]
-    world.answer(THERE)
+    world.answer(CREATED)
     secrets = {"HF_TOKEN": "s3cret", "GOOGLE_APPLICATION_CREDENTIALS": "s3cret", "WANDB_API_KEY": "s3cret"}
     assert world.run(script, *own, "--", *training, **secrets).returncode == 0
     assert world.calls() and "s3cret" not in str(world.calls())
 
 
 @pytest.mark.parametrize("script", WHOLE)
-def test_help_tells_every_option_and_calls_nothing(world, script):
+def test_help_lists_every_option_and_calls_nothing(world, script):
     process = world.run(script, "--help")
     known = re.search(r'^(?:parse|options=)\s*"(.*?)"', (LAUNCH / script).read_text(), re.MULTILINE)[1].split()
     assert process.returncode == 0 and process.stderr == "" and world.calls() == []
@@ -67,17 +67,17 @@ def test_help_tells_every_option_and_calls_nothing(world, script):
 
 
 @pytest.mark.parametrize("script", WHOLE)
-def test_a_dry_run_prints_the_very_calls_that_are_made(world, script):
+def test_a_dry_run_prints_the_calls_that_are_made(world, script):
     own, training = WHOLE[script]
-    world.answer(THERE)
+    world.answer(CREATED)
     dry = world.run(script, *own, "--dry_run", "--", *training)
     assert dry.returncode == 0 and dry.stdout and world.calls() == []
 
     subprocess.run(["bash", "-c", dry.stdout], cwd=ROOT, env=world.environment, check=True, capture_output=True)
     printed = world.calls()
-    world.answer(THERE)
+    world.answer(CREATED)
     assert world.run(script, *own, "--", *training).returncode == 0
-    # Processes on one machine start at once.
+    # The processes of local.sh start in any order.
     made, printed = (sorted(calls, key=str) if script == "local.sh" else calls for calls in (world.calls(), printed))
     assert made == printed and made
 
@@ -100,7 +100,7 @@ def test_a_dry_run_prints_the_very_calls_that_are_made(world, script):
         ("tpu/tpu.sh", ["create", *TPU, *CREATE, "--slices=two"], ["--slices=two"]),
         ("tpu/tpu.sh", ["delete", *TPU, "--name=a/b"], ["--name=a/b"]),
         ("tpu/tpu.sh", ["run", *TPU, "--", "--workdir=runs/a"], ["--workdir", "gs://", "mounted"]),
-        ("tpu/worker.sh", ["start", "--", "--workdir=gs:///run"], ["'--workdir=gs:///run'", "name of a bucket"]),
+        ("tpu/worker.sh", ["start", "--", "--workdir=gs:///run"], ["'--workdir=gs:///run'", "no bucket name"]),
         ("tpu/worker.sh", ["dance"], ["'dance'"]),
         ("gke/jobset.sh", ["--name=irg"], ["--image is missing"]),
         ("gke/jobset.sh", [*JOBSET, "--accelerator=h100", "--", *TRAINING], ["h100", "v5p"]),
@@ -115,7 +115,7 @@ def test_a_dry_run_prints_the_very_calls_that_are_made(world, script):
         ("local.sh", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line_before_anything_is_called(world, script, arguments, fragments):
+def test_wrong_arguments_are_refused_in_one_line_before_anything_is_called(world, script, arguments, fragments):
     failed(world.run(script, *arguments), 2, *fragments)
     assert world.calls() == []
 
@@ -142,7 +142,7 @@ OPTIONS = "implicit-dirs,metadata-cache-ttl-secs=0,metadata-cache-negative-ttl-s
     "answer, fragments",
     [(["\n", 0, 0], ["gs://bucket", "hierarchical namespace", "README"]), (["", 1, 0], ["gs://bucket cannot be read"])],
 )
-def test_a_bucket_that_cannot_complete_a_checkpoint_is_refused_first(world, script, answer, fragments):
+def test_a_bucket_without_atomic_renames_is_refused_first(world, script, answer, fragments):
     world.answer({"gcloud": [[["buckets"], [answer]]]})
     failed(world.run(script, *BUCKETS[script], "--", *TRAINING), 2, *fragments)
     (call,) = world.lines()
@@ -160,7 +160,7 @@ def test_a_mounted_workdir_needs_no_bucket(world, script):
 # --- GKE
 
 
-def test_jobset(world):
+def test_jobset_has_the_nodes_chips_and_command(world):
     assert world.run("gke/jobset.sh", *JOBSET, "--slices=2", "--namespace=a", "--", *TRAINING, "$(X)").returncode == 0
     _, call = world.calls()
     assert call["arguments"] == ["apply", "--namespace=a", "--filename=-"]
@@ -170,20 +170,20 @@ def test_jobset(world):
     pod = job["template"]["spec"]
     (container,) = pod["containers"]
     assert jobset["metadata"]["name"] == "irg" and replicated["replicas"] == 2
-    # 64 chips, 4 a machine.
+    # 64 chips, 4 per node.
     assert job["parallelism"] == job["completions"] == 16
     assert container["resources"]["limits"] == {"google.com/tpu": 4}
     assert pod["nodeSelector"] == {
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5p-slice",
         "cloud.google.com/gke-tpu-topology": "4x4x4",
     }
-    # Kubernetes takes $$( for $(.
+    # Kubernetes turns $$( into $(.
     assert container["command"] == ["python", "-m", "irg_jax.train", *MOUNTED, "$$(X)"]
     assert {variable["name"] for variable in container["env"]} == {"IRG_DISTRIBUTED", "LIBTPU_INIT_ARGS"}
 
 
 def test_jobset_mounts_each_bucket_once(world):
-    world.run("gke/jobset.sh", *JOBSET, "--", *TRAINING, "--config.init.ema=gs://bucket/other")
+    world.run("gke/jobset.sh", *JOBSET, "--", *TRAINING, "--config.init_from=gs://bucket/other")
     spec = yaml.safe_load(world.calls()[-1]["stdin"])["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
     pod = spec["spec"]
     assert spec["metadata"]["annotations"]["gke-gcsfuse/volumes"] == "true"
@@ -193,7 +193,7 @@ def test_jobset_mounts_each_bucket_once(world):
     mounted = {folders[name]: source["bucketName"] for name, source in sources.items()}
     assert mounted == {"/gcs/bucket": "bucket", "/gcs/my_data.set": "my_data.set"}
     assert {source["mountOptions"] for source in sources.values()} == {OPTIONS}
-    # Without it a pod on the network of its node has not the rights of its own service account.
+    # Otherwise a pod on the network of its node uses the node's service account.
     assert pod["hostNetwork"] and {source["hostNetworkPodKSA"] for source in sources.values()} == {"true"}
 
 
@@ -210,7 +210,7 @@ def test_jobset_restarts_after_a_preemption_but_not_after_an_error_of_the_user(w
     assert spec["failurePolicy"]["maxRestarts"] == 100 and job["backoffLimit"] == 0
 
 
-def test_xpk(world):
+def test_xpk_creates_the_workload_with_the_command(world):
     world.answer({"xpk": [[["workload"], [["", 3, 0]]]]})
     assert world.run("gke/xpk.sh", *XPK, "--slices=2", "--", *TRAINING).returncode == 3
     *_, (name, *words, command) = world.lines()
@@ -219,7 +219,7 @@ def test_xpk(world):
     assert options["--tpu-type"] == "v5p-128" and options["--num-slices"] == "2"
     assert options["--docker-image"] == "registry/irg:1" and options["--env"] == "IRG_DISTRIBUTED=auto"
     assert shlex.split(command.removeprefix("--command=")) == ["exec", "python", "-m", "irg_jax.train", *MOUNTED]
-    # A process exits with 1 when another one is gone, and with 2 for what only the user can put right.
+    # A process exits with 1 when another one is gone, and with 2 after an error that only the user can fix.
     assert options["--restart-on-exit-codes"] == "1"
 
 
@@ -247,7 +247,7 @@ def test_xpk_attaches_each_bucket_to_the_cluster_and_uses_it(world):
 # --- Slurm
 
 
-def test_slurm_submits(world):
+def test_slurm_submits_a_task_per_gpu_or_per_node(world):
     world.run("slurm/submit.sh", "--nodes=4", "--gpus_per_node=8", "--account=a", "--time=2:00:00", "--", *FOLDERS)
     world.run("slurm/submit.sh", "--process_per=node", "--", *FOLDERS)
     first, second = world.lines()
@@ -271,7 +271,7 @@ def test_slurm_runs_training_in_every_task(world, tasks, devices):
 
 
 @pytest.mark.parametrize("number, requeued", [(signal.SIGUSR1, [["scontrol", "requeue", "42"]]), (signal.SIGTERM, [])])
-def test_slurm_saves_and_goes_back_to_the_queue_when_its_time_is_up(world, number, requeued):
+def test_slurm_saves_and_is_requeued_at_its_time_limit(world, number, requeued):
     world.answer({"srun": [[[], [["", 0, 30]]]]})
     process = world.start("slurm/train.sbatch", "--", *FOLDERS, SLURM_JOB_ID="42")
     world.wait_for("srun")
@@ -281,14 +281,14 @@ def test_slurm_saves_and_goes_back_to_the_queue_when_its_time_is_up(world, numbe
     assert world.lines()[1:] == requeued
 
 
-def test_slurm_flags_are_ones_that_jaxlib_knows_and_the_users_win():
+def test_jaxlib_knows_the_slurm_flags_and_those_of_the_user_come_last():
     command = ["bash", "-c", 'source launch/slurm/flags.sh && echo "$XLA_FLAGS"']
     printed = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": "--mine"}, capture_output=True, text=True
     )
     *flags, mine = printed.stdout.split()
     assert flags and mine == "--mine"
-    # An unknown flag ends jax.
+    # An unknown flag stops jax.
     environment = os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
     line = [sys.executable, "-c", "import jax; jax.devices()"]
     started = subprocess.run(line, env=environment, capture_output=True, text=True)
@@ -298,14 +298,28 @@ def test_slurm_flags_are_ones_that_jaxlib_knows_and_the_users_win():
 # --- containers
 
 
-def test_pinned_versions_are_ones_that_setup_allows():
+def _setup_argument(name):
+    """The value of an argument of setup() in setup.py."""
     call = ast.parse((ROOT / "setup.py").read_text()).body[-1].value
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    extras = ast.literal_eval(keywords["extras_require"])
-    wanted = ast.literal_eval(keywords["install_requires"]) + extras["tpu"] + extras["cuda"]
+    (value,) = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return ast.literal_eval(value)
+
+
+def test_setup_allows_the_pinned_versions():
+    extras = _setup_argument("extras_require")
+    wanted = _setup_argument("install_requires") + extras["tpu"] + extras["cuda"]
     lines = (LAUNCH / "containers/constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     for requirement in map(Requirement, wanted):
         name = requirement.name.lower().replace("_", "-")
         assert requirement.specifier.contains(pins[name]), requirement
     assert pins["jaxlib"] == pins["jax"] == pins["jax-cuda12-plugin"] and "libtpu" in pins
+
+
+@pytest.mark.parametrize("name", ["gpu", "tpu"])
+def test_an_image_copies_every_package_folder_before_it_installs(name):
+    before, _ = (LAUNCH / f"containers/{name}.Dockerfile").read_text().split("RUN pip install")
+    copied = [word for line in before.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]]
+    packages = ["irg_jax", *_setup_argument("package_dir").values()]
+    assert {"setup.py", "pyproject.toml", *(f"{folder}/__init__.py" for folder in packages)} <= set(copied)
+    assert all((ROOT / path).exists() for path in copied)

@@ -12,7 +12,7 @@ from tests.launch.world import LAUNCH, MOUNTED, ROOT, TRAINING, failed
 
 OPTIONS = ["--name=irg", "--project=p", "--zone=z", "--poll=0", "--settle=0"]
 CREATE = ["--accelerator_type=v5p-128"]
-EVERYWHERE = ["--node=all", "--worker=all", "--batch-size=all"]
+ALL_WORKERS = ["--node=all", "--worker=all", "--batch-size=all"]
 
 
 def queued(verb, *words):
@@ -20,7 +20,7 @@ def queued(verb, *words):
 
 
 def on_workers(command):
-    return queued("ssh", "irg", *EVERYWHERE, "--ssh-flag=-oServerAliveInterval=30", f"--command={command}")
+    return queued("ssh", "irg", *ALL_WORKERS, "--ssh-flag=-oServerAliveInterval=30", f"--command={command}")
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def on_workers(command):
         ),
     ],
 )
-def test_tpu_create(world, options, words):
+def test_tpu_create_requests_what_the_options_say(world, options, words):
     assert world.run("tpu/tpu.sh", "create", *OPTIONS, *options).returncode == 0
     assert world.lines() == [queued("create", "irg", *words)]
 
 
-def test_tpu_wait_install_run_stop_delete(world, tmp_path):
+def test_tpu_wait_install_run_stop_and_delete_make_these_calls(world, tmp_path):
     states = [["WAITING_FOR_RESOURCES\n", 0, 0], ["PROVISIONING\n", 0, 0], ["ACTIVE\n", 0, 0]]
     look = queued("list", "--filter=name~/irg$", "--format=value(state.state)")
     world.answer({"gcloud": [[["list"], states], [["follow"], [["[w-0] step 1\n", 7, 0]]]]})
@@ -57,7 +57,7 @@ def test_tpu_wait_install_run_stop_delete(world, tmp_path):
     bundle = str(tmp_path / "irg_jax.irg.bundle")
     *_, bundled, copied, installed = world.lines()
     assert bundled == ["git", "-C", str(ROOT), "bundle", "create", "--quiet", bundle, "HEAD"]
-    assert copied == queued("scp", bundle, "irg:irg_jax.bundle", *EVERYWHERE)
+    assert copied == queued("scp", bundle, "irg:irg_jax.bundle", *ALL_WORKERS)
     assert "worker.sh install" in installed[-3]
 
     world.answer({"gcloud": [[["follow"], [["[w-0] step 1\n", 7, 0]]]]})
@@ -85,7 +85,7 @@ def test_tpu_installs_only_what_is_committed(world):
 
 
 def train(world, *, states, follow, **answers):
-    """Runs tpu.sh train while the queued resource goes through the states and training ends with each status."""
+    """Runs tpu.sh train with these states of the queued resource, and these exit statuses of training."""
     rules = [[["list"], [[f"{state}\n" if state else "", 0, 0] for state in states]]]
     rules += [[["follow"], [["", status, 0] for status in follow]]]
     rules += [[[word], [["", status, 0]]] for word, status in answers.items()]
@@ -93,44 +93,44 @@ def train(world, *, states, follow, **answers):
     return world.run("tpu/tpu.sh", "train", *OPTIONS, *CREATE, "--", *TRAINING)
 
 
-ONCE = ["list", "create", "list", "scp", "install", "start", "follow"]
+ONE_ATTEMPT = ["list", "create", "list", "scp", "install", "start", "follow"]
 
 
-def test_tpu_training_that_ends_gives_the_tpu_back(world):
+def test_tpu_is_deleted_when_training_ends(world):
     assert train(world, states=["", "ACTIVE"], follow=[0]).returncode == 0
-    assert world.verbs() == [*ONCE, "delete"]
+    assert world.verbs() == [*ONE_ATTEMPT, "delete"]
 
 
-def test_tpu_preemption_asks_again_with_the_same_command(world):
+def test_tpu_is_requested_again_after_a_preemption_with_the_same_command(world):
     states = ["", "ACTIVE", "SUSPENDING", "SUSPENDING", "SUSPENDED", "ACTIVE"]
     process = train(world, states=states, follow=[1, 0])
     assert process.returncode == 0 and "preempted" in process.stderr
     again = ["list", "list", "delete", "create", "list", "scp", "install", "start", "follow"]
-    assert world.verbs() == [*ONCE, "list", *again, "delete"]
+    assert world.verbs() == [*ONE_ATTEMPT, "list", *again, "delete"]
     first, second = [line for line in world.lines() if "worker.sh start" in line[-3]]
     assert first == second
 
 
-def test_tpu_preemption_while_it_is_waited_for_asks_again(world):
+def test_tpu_is_requested_again_after_a_preemption_while_waiting(world):
     states = ["", "PROVISIONING", "SUSPENDED", "SUSPENDED", "SUSPENDED", "ACTIVE"]
     assert train(world, states=states, follow=[0]).returncode == 0
     assert world.verbs().count("create") == 2
 
 
-def test_tpu_training_under_way_is_followed_after_a_lost_connection(world):
+def test_tpu_training_is_followed_again_after_a_lost_connection(world):
     process = train(world, states=["", "ACTIVE"], follow=[255, 0])
     assert process.returncode == 0 and "connection lost" in process.stderr
-    assert world.verbs() == [*ONCE, "list", "list", "start", "follow", "delete"]
+    assert world.verbs() == [*ONE_ATTEMPT, "list", "list", "start", "follow", "delete"]
 
 
 @pytest.mark.parametrize("status, looks", [(2, []), (1, ["list"])])
-def test_tpu_training_that_fails_by_itself_is_not_repeated(world, status, looks):
+def test_tpu_training_that_fails_without_a_preemption_is_not_repeated(world, status, looks):
     process = train(world, states=["", "ACTIVE"], follow=[status])
     assert process.returncode == status and f"status {status}" in process.stderr.splitlines()[-1]
-    assert world.verbs() == [*ONCE, *looks, "delete"]
+    assert world.verbs() == [*ONE_ATTEMPT, *looks, "delete"]
 
 
-def test_tpu_that_is_refused_is_not_deleted_and_one_that_cannot_be_is_told(world):
+def test_tpu_errors_delete_what_was_created_and_say_what_was_not(world):
     refused = train(world, states=[""], follow=[0], create=1)
     assert refused.returncode == 2 and world.verbs() == ["list", "create"]
     assert "refused" in refused.stderr
@@ -148,13 +148,13 @@ def test_tpu_that_is_refused_is_not_deleted_and_one_that_cannot_be_is_told(world
 @pytest.mark.parametrize(
     "subcommand, number, status, verbs",
     [
-        ("train", signal.SIGINT, 130, [*ONCE, "stop", "delete"]),
-        ("train", signal.SIGTERM, 143, [*ONCE, "stop", "delete"]),
+        ("train", signal.SIGINT, 130, [*ONE_ATTEMPT, "stop", "delete"]),
+        ("train", signal.SIGTERM, 143, [*ONE_ATTEMPT, "stop", "delete"]),
         ("run", signal.SIGINT, 130, ["start", "follow"]),
     ],
 )
-def test_tpu_interrupt_saves_then_deletes_or_leaves_training_alone(world, subcommand, number, status, verbs):
-    # Training that is being followed ends only a moment after it was asked to.
+def test_tpu_interrupt_saves_and_deletes_in_train_and_leaves_run_running(world, subcommand, number, status, verbs):
+    # Training exits a moment after the signal.
     states, follow = [["", 0, 0], ["ACTIVE\n", 0, 0]], [["", 130, 1]]
     world.answer({"gcloud": [[["list"], states], [["follow"], follow]]})
     options = [*OPTIONS, *(CREATE if subcommand == "train" else [])]
@@ -163,11 +163,13 @@ def test_tpu_interrupt_saves_then_deletes_or_leaves_training_alone(world, subcom
     process.send_signal(number)
     assert process.wait(10) == status
     assert world.verbs() == verbs
-    # Streaming is cut off where training goes on, and not where its last lines are to come.
+    # The stream is stopped if training continues, and otherwise read to its end.
+    if subcommand == "run":
+        world.wait_for('"signal"')
     assert any("signal" in call for call in world.calls()) == (subcommand == "run")
 
 
-def test_tpu_interrupt_while_it_is_waited_for_deletes(world):
+def test_tpu_interrupt_while_waiting_deletes(world):
     world.answer({"gcloud": [[["list"], [["", 0, 0], ["PROVISIONING\n", 0, 0]]]]})
     process = world.start("tpu/tpu.sh", "train", *OPTIONS, *CREATE, "--", *TRAINING)
     world.wait_for("list", count=3)
@@ -178,7 +180,7 @@ def test_tpu_interrupt_while_it_is_waited_for_deletes(world):
 
 
 def on_worker(world, line):
-    """Runs a line of shell as a worker would that tpu.sh has logged in to."""
+    """Runs a line of shell as tpu.sh does on a worker."""
     command = ["bash", "-c", line]
     return subprocess.run(command, cwd=world.home, env=world.environment, capture_output=True, text=True, timeout=30)
 
@@ -194,14 +196,14 @@ def test_worker_checks_out_the_bundle_and_installs_it(world):
 
     dry = world.run("tpu/tpu.sh", "install", *OPTIONS, "--dry_run").stdout.splitlines()[-1]
     (command,) = [word.removeprefix("--command=") for word in shlex.split(dry) if word.startswith("--command=")]
-    for _ in range(2):  # the same commit again is no error
+    for _ in range(2):  # installing the same commit again is not an error
         done = on_worker(world, command)
         assert done.returncode == 0, done.stderr
     installed = next(line for line in reversed(world.lines()) if line[0] == "uv")
     assert installed[:3] == ["uv", "pip", "install"] and f"--editable={world.home}/irg_jax[tpu]" in installed
 
 
-def test_worker_installs_gcsfuse_where_it_is_missing(world):
+def test_worker_installs_gcsfuse_if_it_is_missing(world):
     assert on_worker(world, f"{LAUNCH}/tpu/worker.sh install").returncode == 0
     assert not any(line[0] == "sudo" for line in world.lines())
     (world.bin / "gcsfuse").unlink()
@@ -234,15 +236,15 @@ def test_worker_that_cannot_mount_a_bucket_does_not_train(world):
     assert not any(line[0] == "python" for line in world.lines())
 
 
-def test_worker_trains_apart_from_the_connection(world):
+def test_worker_training_outlives_the_connection(world):
     script = str(LAUNCH / "tpu/worker.sh")
     start = shlex.join([script, "start", "--", *TRAINING])
     failed(on_worker(world, f"{script} follow"), 2, "no training was started")
 
     world.answer({"python": [[["irg_jax.train"], [["step 1\n", 9, 1]]]]})
-    for _ in range(2):  # what runs is not started again
+    for _ in range(2):  # a running training is not started again
         assert on_worker(world, start).returncode == 0
-    failed(on_worker(world, f"{script} start -- --config=other"), 2, "other training runs", "stop")
+    failed(on_worker(world, f"{script} start -- --config=other"), 2, "another training is running", "stop")
     followed = on_worker(world, f"{script} follow")
     assert followed.returncode == 9 and re.fullmatch(r"\[.+\] step 1\n", followed.stdout)
     (call,) = [call for call in world.calls() if call["name"] == "python"]

@@ -1,4 +1,4 @@
-"""Where a launcher can run without a cluster: stand-ins for the programs that it calls, and a home of its own."""
+"""Runs a launcher without a cluster: with stand-ins for the programs that it calls, in its own home folder."""
 
 import json
 import os
@@ -12,22 +12,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
 _STUBS = ["gcloud", "git", "kubectl", "python", "python3", "sbatch", "scontrol", "srun", "uv", "xpk"]
 _STUBS += ["fusermount", "gcsfuse", "mountpoint", "sudo"]
-# There is no mount yet, and every bucket has a hierarchical namespace.
+# Nothing is mounted, and every bucket has a hierarchical namespace.
 _DEFAULTS = {"mountpoint": [[[], [["", 1, 0]]]], "gcloud": [[["buckets"], [["True\n", 0, 0]]]]}
-# Arguments that must come through every shell on the way as they are.
+# Arguments that must pass through all shells unchanged.
 TRAINING = [
     "--config=my configs/a.py",
     '--config.note=it\'s "$HOME" & {{name}} \\ `x`; *',
     "--workdir=gs://bucket/run",
     "--config.data.dir=gs://my_data.set/a/b",
 ]
-# The same where the buckets are mounted, and where there are none.
+# The same with mounted buckets, and with folders instead of buckets.
 MOUNTED = [word.replace("gs://", "/gcs/") for word in TRAINING]
 FOLDERS = [word.replace("gs://", "/shared/") for word in TRAINING]
 
 
 class World:
-    """A PATH whose first folder holds the stand-ins, and a home."""
+    """A PATH whose first folder holds the stand-ins, and a home folder."""
 
     def __init__(self, folder):
         self.bin, self.home = folder / "bin", folder / "home"
@@ -37,7 +37,7 @@ class World:
         (self.bin / "stub").chmod(0o755)
         for name in _STUBS:
             (self.bin / name).symlink_to("stub")
-        # Where a TPU worker has them.
+        # Their places on a TPU worker.
         for path in (".local/bin/uv", ".irg_jax/venv/bin/python"):
             program = self.home / path
             program.parent.mkdir(parents=True)
@@ -47,13 +47,13 @@ class World:
         self.answer({})
 
     def program(self, path, text):
-        """Puts a shell script there."""
+        """Writes a shell script."""
         path.unlink(missing_ok=True)
         path.write_text(f"#!/usr/bin/env bash\n{text}\n")
         path.chmod(0o755)
 
     def answer(self, answers):
-        """What the stand-ins answer (see stub.py), before their defaults; forgets the calls so far."""
+        """Sets what the stand-ins answer (see stub.py), before their defaults; forgets the calls so far."""
         answers = {name: [*answers.get(name, []), *_DEFAULTS.get(name, [])] for name in answers | _DEFAULTS}
         (self.bin / "answers.json").write_text(json.dumps(answers))
         (self.bin / "calls.jsonl").write_text("")
@@ -82,17 +82,17 @@ class World:
         return [json.loads(line) for line in (self.bin / "calls.jsonl").read_text().splitlines()]
 
     def lines(self):
-        """The calls as words, without what they were given on stdin and in the environment."""
+        """The calls as words, without their stdin and environment."""
         return [[call["name"], *call["arguments"]] for call in self.calls() if "arguments" in call]
 
     def verbs(self):
-        """The calls about queued resources, by the verb and, on the workers, by what is run there."""
+        """The calls about queued resources, each as its verb or, on the workers, as the subcommand that runs there."""
         kinds = "create|list|scp|delete|install|start|follow|stop"
         calls = [" ".join(line) for line in self.lines() if "queued-resources" in line]
         return [re.findall(rf"\b({kinds})\b", call)[-1] for call in calls]
 
     def wait_for(self, word, count=1):
-        """Until a call, or a signal that a stand-in got, has the word."""
+        """Waits until a call, or a signal that a stand-in got, has the word."""
         limit = time.monotonic() + 10
         while sum(word in line for line in (self.bin / "calls.jsonl").read_text().splitlines()) < count:
             assert time.monotonic() < limit, self.calls()
@@ -100,7 +100,7 @@ class World:
 
 
 def failed(process, status, *fragments):
-    """It ended with the status and one line that says why."""
+    """Checks that it exited with the status and a one-line error with these fragments."""
     (line,) = process.stderr.splitlines()
     assert process.returncode == status and line.startswith("error: "), (process.returncode, line)
     assert all(fragment in line for fragment in fragments), line

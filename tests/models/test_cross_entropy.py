@@ -1,4 +1,4 @@
-"""Chunked cross entropy against whole logits."""
+"""Chunked cross entropy against that of all logits at once."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def inputs(dtype=jnp.float32):
     return hidden, kernel, jnp.asarray(rng.integers(0, V, (B, T))), jnp.asarray(rng.random((B, T)), jnp.float32)
 
 
-def whole(hidden, kernel, label):
+def full_cross_entropy(hidden, kernel, label):
     return optax.softmax_cross_entropy_with_integer_labels(hidden @ kernel, label)
 
 
@@ -26,14 +26,16 @@ def gradients(loss, hidden, kernel, label, weight):
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 8, 100])
-def test_it_equals_the_cross_entropy_of_whole_logits(chunk):
+def test_it_equals_the_cross_entropy_of_all_logits(chunk):
     hidden, kernel, label, weight = inputs()
 
     def loss(hidden, kernel, label):
         return token_cross_entropy(hidden, kernel, label, chunk=chunk)
 
-    np.testing.assert_allclose(loss(hidden, kernel, label), whole(hidden, kernel, label), rtol=1e-6, atol=1e-6)
-    wanted = gradients(whole, hidden, kernel, label, weight)
+    np.testing.assert_allclose(
+        loss(hidden, kernel, label), full_cross_entropy(hidden, kernel, label), rtol=1e-6, atol=1e-6
+    )
+    wanted = gradients(full_cross_entropy, hidden, kernel, label, weight)
     for got, want in zip(gradients(loss, hidden, kernel, label, weight), wanted, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-5 * np.abs(want).max())
 
@@ -47,10 +49,14 @@ def test_bfloat16_hidden_states_keep_float32_losses_and_weights():
     out = loss(hidden, kernel, label)
     assert out.dtype == jnp.float32
     rounded = kernel.astype(jnp.bfloat16).astype(jnp.float32)
-    np.testing.assert_allclose(out, whole(hidden.astype(jnp.float32), rounded, label), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        out, full_cross_entropy(hidden.astype(jnp.float32), rounded, label), rtol=1e-5, atol=1e-5
+    )
     got = gradients(loss, hidden, kernel, label, weight)
     assert [x.dtype for x in got] == [jnp.bfloat16, jnp.float32]
-    for x, want in zip(got, gradients(whole, hidden.astype(jnp.float32), rounded, label, weight), strict=True):
+    for x, want in zip(
+        got, gradients(full_cross_entropy, hidden.astype(jnp.float32), rounded, label, weight), strict=True
+    ):
         np.testing.assert_allclose(x.astype(np.float32), want, atol=1e-2 * np.abs(want).max())
 
 
@@ -61,12 +67,12 @@ def test_an_unlikely_label_is_exact():
     assert loss == 300 and grad[0, 0, 0] == 300
 
 
-def test_no_tokens_are_fine():
+def test_rows_without_tokens_are_allowed():
     hidden, kernel, label, _ = inputs()
     assert token_cross_entropy(hidden[:, :0], kernel, label[:, :0], chunk=4).shape == (B, 0)
 
 
-def test_the_logits_are_never_whole_in_memory():
+def test_all_logits_are_never_in_memory_at_once():
     rows, tokens, size, vocabulary, chunk = 2, 1024, 16, 2048, 32
 
     def loss(hidden, kernel, label):

@@ -1,4 +1,4 @@
-"""Rectified flow: times, the line between picture and noise, and the steps back along it."""
+"""Rectified flow: times, interpolation between image and noise, and Euler steps back to the image."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from irg_jax.models import flow
 
 
-def test_the_shift_keeps_the_ends_and_moves_the_middle_towards_noise():
+def test_the_timestep_shift_keeps_the_ends_and_moves_the_middle_towards_noise():
     np.testing.assert_allclose(flow.shift_time(np.array([0.0, 0.5, 1.0]), 4.0), [0, 0.8, 1])
     np.testing.assert_allclose(flow.shift_time(np.array([0.3]), 1.0), [0.3])
 
@@ -20,21 +20,21 @@ def test_training_times_are_the_shifted_sigmoid_of_a_normal():
     assert times.min() > 0 and times.max() < 1
 
 
-def test_the_line_leads_from_picture_to_noise():
+def test_interpolation_goes_from_image_to_noise():
     x0, noise = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
     np.testing.assert_allclose(flow.interpolate(x0, noise, np.zeros(3)), x0)
     np.testing.assert_allclose(flow.interpolate(x0, noise, np.ones(3)), noise)
 
 
-def test_euler_steps_along_the_true_velocity_end_at_the_picture():
+def test_euler_steps_with_the_true_velocity_end_at_the_image():
     x0, noise = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
     x, times = noise, np.asarray(flow.time_points(50, 3.0))
-    for now, then in zip(times[:-1], times[1:], strict=True):
-        x = x + (then - now) * flow.velocity_target(x0, noise)
+    for t, t_next in zip(times[:-1], times[1:], strict=True):
+        x = x + (t_next - t) * flow.velocity_target(x0, noise)
     np.testing.assert_allclose(x, x0, atol=1e-5)
 
 
-def test_time_points_run_from_noise_to_picture():
+def test_time_points_go_from_noise_to_image():
     times = np.asarray(flow.time_points(50, 3.0))
     assert len(times) == 50 and times[0] == 1 and times[-1] == 0
     assert (np.diff(times) < 0).all()

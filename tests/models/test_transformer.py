@@ -1,6 +1,5 @@
-"""The unified transformer: the released model's numbers, and what must not change them."""
+"""The unified transformer: the released model's numbers, and what must not change its outputs."""
 
-import dataclasses
 import functools
 
 import jax
@@ -9,16 +8,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from irg_jax.core.tree import weight_name
 from irg_jax.data.conversation import Conversation, Image, Text
-from irg_jax.data.layout import Budgets
+from irg_jax.data.packing.layout import Budgets
 from irg_jax.models import flow
 from irg_jax.models.attention.spans import Spans
-from irg_jax.models.autoencoder import to_unit
-from irg_jax.models.transformer import Past, Stream, UnifiedTransformer
+from irg_jax.models.transformer import KVCache, Stream, UnifiedTransformer, abstract_model
+from irg_jax.models.vae.latents import to_unit
 from irg_jax.training import losses
 from irg_jax.training.losses import FlowDraws
-from irg_jax.training.optimizer import weight_name
-from irg_jax.training.state import graph_of
 from tests import released, tiny
 
 # --- the released model
@@ -28,7 +26,7 @@ def test_hidden_states_are_the_released_ones():
     batch, model = released.packed_batch(), released.model()
     draws = released.flow_draws(batch, shift=4.0)
     latents = released.latents(batch)
-    und_h, gen_h, _ = jax.jit(lambda model, *given: model(*streams(model, *given)))(model, batch, latents, draws)
+    und_h, gen_h, _ = jax.jit(lambda model, *inputs: model(*streams(model, *inputs)))(model, batch, latents, draws)
     wanted = released.arrays("train_forward")["last_hidden_state"]
     np.testing.assert_allclose(und_h[0], wanted[batch["und"]["position"][0]], atol=1e-4)
     np.testing.assert_allclose(gen_h[0], wanted[batch["gen"]["position"][0]], atol=1e-4)
@@ -36,9 +34,9 @@ def test_hidden_states_are_the_released_ones():
 
 def test_bfloat16_hidden_states_are_close_to_the_released_ones():
     batch, draws = released.packed_batch(), released.flow_draws(released.packed_batch(), shift=4.0)
-    graphdef, _ = graph_of(dataclasses.replace(released.config(), dtype="bfloat16"))
+    graphdef = released.graphdef(dtype="bfloat16")
     latents = released.latents(batch)
-    run = jax.jit(lambda model, *given: model(*streams(model, *given)))
+    run = jax.jit(lambda model, *inputs: model(*streams(model, *inputs)))
     und_h, _, _ = run(nnx.merge(graphdef, released.weights()), batch, latents, draws)
     wanted = released.arrays("train_forward")["last_hidden_state"][batch["und"]["position"][0]]
     error = np.abs(np.asarray(und_h[0], np.float32) - wanted)
@@ -51,19 +49,19 @@ def test_bfloat16_hidden_states_are_close_to_the_released_ones():
 def streams(model, batch, latents, draws):
     """Both streams of a batch, embedded."""
     und, gen, vit = batch["und"], batch["gen"], batch["vit"]
-    t = jnp.where(gen["noised"], jnp.take_along_axis(draws.times, gen["block"], 1), 0.0)
+    t = jnp.where(gen["noised"], jnp.take_along_axis(draws.times, gen["image"], 1), 0.0)
     x = flow.interpolate(latents, draws.noise, t)
     spans = Spans(vit["position"], vit["start"], vit["end"])
-    features = model.vit_features(to_unit(vit["patches"]), vit["place"], spans)
+    features = model.vit_features(to_unit(vit["patches"]), vit["pos_id"], spans)
     columns = [[s[name] for name in ("position", "rope", "start", "end")] for s in (und, gen)]
     return (
         Stream(model.embed_und(und["ids"], und["vit"], features), *columns[0]),
-        Stream(model.embed_gen(x, t, gen["place"]), *columns[1]),
+        Stream(model.embed_gen(x, t, gen["pos_id"]), *columns[1]),
     )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def heads(graphdef, weights, batch):
+def logits_and_velocities(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
     latents = tiny.latents(batch)
     # Without noise a token is a function of its pixels, so that it moves with its sample.
@@ -74,13 +72,17 @@ def heads(graphdef, weights, batch):
 
 def outputs(row, weights=None, **changes):
     """Logits and velocities of the tokens in use, by position in the row: (und, gen)."""
-    out = heads(graph_of(tiny.config(**changes))[0], tiny.weights() if weights is None else weights, tiny.batch(row))
+    out = logits_and_velocities(
+        abstract_model(tiny.CONFIG, tiny.execution(**changes))[0],
+        tiny.weights() if weights is None else weights,
+        tiny.batch(row),
+    )
     return [np.asarray(x[0])[row[name]["position"] >= 0] for x, name in zip(out, ("und", "gen"), strict=True)]
 
 
-PICTURE = dict(need_vae=True, need_vit=True)
-LEARNED = (Text("two circles", need_loss=True), Image(tiny.png(2), need_loss=True))
-A = Conversation("a", (Text("a red bench"), Image(tiny.png(1), **PICTURE), *LEARNED))
+UNDERSTOOD = dict(need_vae=True, need_vit=True)
+GENERATED = (Text("two circles", need_loss=True), Image(tiny.png(2), need_loss=True))
+A = Conversation("a", (Text("a red bench"), Image(tiny.png(1), **UNDERSTOOD), *GENERATED))
 B = Conversation("b", (Text("three squares above a bird"), Image(tiny.png(3, 16, 32), True)))
 C = Conversation("c", (Image(tiny.png(4, 16, 16), need_vit=True), Text("a green clock", True)))
 
@@ -91,7 +93,7 @@ def lengths(sample):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
-def test_neighbours_in_a_row_change_nothing(order):
+def test_other_samples_in_a_row_change_nothing(order):
     samples = [A, B, C]
     packed = outputs(tiny.row([samples[i] for i in order]))
     starts = [0, 0]
@@ -109,15 +111,15 @@ def test_padding_changes_nothing():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_a_noised_block_changes_nothing_but_itself():
-    """Text after a noised image reads the same whatever the image is."""
+def test_a_noised_image_changes_only_its_own_tokens():
+    """The text after a noised image has the same logits for any image."""
     after = Text("a green clock", True)
     one, two = (
         outputs(tiny.row([Conversation("k", (Text("a red bench"), Image(tiny.png(i), True), after))])) for i in (1, 2)
     )
     edges = 2  # vision_start and vision_end belong to the block
     text = len(one[0]) - edges
-    before = len(tiny.vocabulary().tokenizer.encode("a red bench")) + 2
+    before = len(tiny.processor().tokenizer.encode("a red bench")) + 2
     outside = np.r_[:before, before + edges : text + edges]
     np.testing.assert_allclose(one[0][outside], two[0][outside], atol=1e-5)
     assert np.abs(one[1] - two[1]).max() > 1e-3
@@ -127,14 +129,14 @@ def test_a_noised_block_changes_nothing_but_itself():
 
 
 def changed_weights(part):
-    """``tiny.weights()`` with other values wherever the name has ``part``."""
+    """``tiny.weights()`` with other values for all weights whose name contains ``part``."""
     other = tiny.weights(1)
     choose = lambda path, a, b: b if part in weight_name(path) else a  # noqa: E731
     return jax.tree_util.tree_map_with_path(choose, tiny.weights(), other)
 
 
-def test_text_alone_does_not_depend_on_the_generation_expert():
-    row = tiny.row([Conversation("k", (Text("a red bench"), *LEARNED))])
+def test_text_without_images_does_not_depend_on_the_generation_expert():
+    row = tiny.row([Conversation("k", (Text("a red bench"), *GENERATED))])
     plain, changed = outputs(row), outputs(row, weights=changed_weights("blocks.gen"))
     text = slice(0, len(plain[0]) - 2)
     np.testing.assert_allclose(plain[0][text], changed[0][text], atol=1e-6)
@@ -144,7 +146,7 @@ def test_text_alone_does_not_depend_on_the_generation_expert():
 def test_a_generation_token_that_sees_no_text_does_not_depend_on_the_understanding_expert():
     row = tiny.row([B])
     gen, und = row["gen"], row["und"]
-    # Nobody but itself sees an understanding token, so generation tokens see their own block of latents alone.
+    # Each understanding token sees only itself, so generation tokens see only the latents of their own image.
     und["start"], und["end"] = und["position"], und["position"] + 1
     plain, changed = outputs(row), outputs(row, weights=changed_weights("blocks.und"))
     assert gen["noised"].any()
@@ -152,47 +154,47 @@ def test_a_generation_token_that_sees_no_text_does_not_depend_on_the_understandi
     assert np.abs(plain[0] - changed[0]).max() > 1e-3
 
 
-def test_a_picture_that_is_seen_matters_to_the_text_after_it():
+def test_a_visible_image_changes_the_text_after_it():
     row = tiny.row([A])
     plain, changed = outputs(row), outputs(row, weights=changed_weights("blocks.gen"))
-    before = len(tiny.vocabulary().tokenizer.encode("a red bench")) + 2
+    before = len(tiny.processor().tokenizer.encode("a red bench")) + 2
     np.testing.assert_allclose(plain[0][:before], changed[0][:before], atol=1e-6)
     assert np.abs(plain[0][before + 4 :] - changed[0][before + 4 :]).max() > 1e-3
 
 
-# --- a cached prefix
+# --- the KV cache
 
 
-def cut(stream, past, upto):
-    """The part of a stream before position ``upto``, or from it on."""
-    chosen = np.flatnonzero((np.asarray(stream.position[0]) < upto) == past)
-    return Stream(*(x[:, chosen] for x in stream))
+def split_stream(stream, position):
+    """The parts of a stream before and from a position."""
+    before = np.asarray(stream.position[0]) < position
+    return [Stream(*(x[:, np.flatnonzero(part)] for x in stream)) for part in (before, ~before)]
 
 
-def test_a_cached_prefix_gives_what_one_pass_gives():
+def test_a_cached_prefix_gives_the_results_of_one_pass():
     batch = tiny.batch(tiny.row([A], Budgets(*tiny.row_cost(A), (32, 32), 192)))
     model = tiny.model()
     rng = np.random.default_rng(0)
-    latents = rng.normal(size=(*batch["gen"]["place"].shape, tiny.CONFIG.token_channels)).astype(np.float32)
+    latents = rng.normal(size=(*batch["gen"]["pos_id"].shape, tiny.CONFIG.token_channels)).astype(np.float32)
     draws = FlowDraws(np.full((1, 2), 0.7, np.float32), np.zeros_like(latents))
     und, gen = jax.jit(streams)(model, batch, latents, draws)
-    run = jax.jit(lambda model, *given: model(*given))
-    whole_und, whole_gen, none = run(model, und, gen)
-    assert none is None
+    run = jax.jit(lambda model, *inputs: model(*inputs))
+    whole_und, whole_gen, new_kv = run(model, und, gen)
+    assert new_kv is None
 
     decoder = tiny.CONFIG.decoder
-    nothing = jnp.zeros((decoder.layers, 1, 0, decoder.kv_heads, decoder.head_dim))
-    empty = Past(nothing, nothing, *jnp.zeros((2, 1, 0), jnp.int32))
-    upto = int(batch["gen"]["position"][batch["gen"]["noised"]].min()) - 1  # all but the picture that is painted
-    first, rest = ([cut(s, before, upto) for s in (und, gen)] for before in (True, False))
-    *early, (k, v) = run(model, *first, empty)
+    no_keys = jnp.zeros((decoder.layers, 1, 0, decoder.kv_heads, decoder.head_dim))
+    empty = KVCache(no_keys, no_keys, *jnp.zeros((2, 1, 0), jnp.int32))
+    noised = int(batch["gen"]["position"][batch["gen"]["noised"]].min()) - 1  # where the generated image starts
+    first, rest = zip(*(split_stream(s, noised) for s in (und, gen)), strict=True)
+    *prefix, (k, v) = run(model, *first, empty)
     start, end = (jnp.concatenate([getattr(s, name) for s in first], 1) for name in ("start", "end"))
-    *late, _ = run(model, *rest, Past(k, v, start, end))
-    for whole, parts in ((whole_und, (early[0], late[0])), (whole_gen, (early[1], late[1]))):
+    *suffix, _ = run(model, *rest, KVCache(k, v, start, end))
+    for whole, parts in ((whole_und, (prefix[0], suffix[0])), (whole_gen, (prefix[1], suffix[1]))):
         np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
 
 
-# --- how it is computed
+# --- gradients, rematerialization and dtypes
 
 
 def loss(graphdef, weights, batch):
@@ -204,7 +206,7 @@ def loss(graphdef, weights, batch):
 
 @functools.cache
 def gradients(**changes):
-    graphdef = graph_of(tiny.config(**changes))[0]
+    graphdef = abstract_model(tiny.CONFIG, tiny.execution(**changes))[0]
     batch = tiny.batch(tiny.row([A, C]))
     return jax.jit(jax.value_and_grad(loss, argnums=1), static_argnums=0)(graphdef, tiny.weights(), batch)
 
@@ -217,40 +219,40 @@ def test_remat_changes_no_gradient(remat):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads, wanted)
 
 
-def test_every_weight_learns():
+def test_every_weight_has_a_gradient():
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients(remat="none")[1]))  # padding included
-    dead = [
+    without_gradient = [
         weight_name(path)
         for path, g in jax.tree_util.tree_leaves_with_path(gradients(remat="none")[1])
         if not np.any(g)
     ]
-    assert dead == []
+    assert without_gradient == []
 
 
 def test_bfloat16_is_close():
     for half, whole in zip(outputs(tiny.row([A, B]), dtype="bfloat16"), outputs(tiny.row([A, B])), strict=True):
-        assert half.dtype == np.float32  # heads give float32
+        assert half.dtype == np.float32  # logits and velocities are float32
         assert np.abs(half - whole).mean() < 0.05 * np.abs(whole).mean()
 
 
-# --- fresh weights
+# --- initial weights
 
 
 @pytest.fixture(scope="module")
-def fresh():
-    make = jax.jit(lambda: nnx.state(UnifiedTransformer(tiny.CONFIG, rngs=nnx.Rngs(params=0)), nnx.Param))
-    return make()
+def initial():
+    model = lambda: UnifiedTransformer(tiny.CONFIG, tiny.EXECUTION, rngs=nnx.Rngs(params=0))  # noqa: E731
+    return jax.jit(lambda: nnx.state(model(), nnx.Param))()
 
 
-def test_the_fresh_generation_expert_is_a_copy_of_the_understanding_expert(fresh):
-    jax.tree.map(np.testing.assert_array_equal, fresh["blocks"]["gen"], fresh["blocks"]["und"])
+def test_the_initial_generation_expert_is_a_copy_of_the_understanding_expert(initial):
+    jax.tree.map(np.testing.assert_array_equal, initial["blocks"]["gen"], initial["blocks"]["und"])
 
 
-def test_fresh_layers_differ(fresh):
-    kernel = np.asarray(fresh["blocks"]["und"]["q"]["kernel"][...])
+def test_initial_layers_differ(initial):
+    kernel = np.asarray(initial["blocks"]["und"]["q"]["kernel"][...])
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
 
 
-def test_the_fresh_velocity_is_zero(fresh):
+def test_the_initial_velocity_is_zero(initial):
     for name in ("kernel", "bias"):
-        assert not np.any(fresh["llm2vae"][name][...])
+        assert not np.any(initial["llm2vae"][name][...])

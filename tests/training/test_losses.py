@@ -1,6 +1,5 @@
 """Losses, gradients and the first update, against those of the released training code."""
 
-import dataclasses
 import functools
 
 import jax
@@ -10,11 +9,11 @@ import optax
 import pytest
 from flax import nnx
 
-from irg_jax.models.autoencoder import PixelAutoencoder, to_tokens, to_unit
-from irg_jax.models.config import PixelConfig
+from irg_jax.models.config import PixelVAEConfig
+from irg_jax.models.vae.latents import patchify, to_unit
+from irg_jax.models.vae.pixel import PixelVAE
 from irg_jax.training import losses
 from irg_jax.training.optimizer import make_optimizer
-from irg_jax.training.state import graph_of
 from tests import released, tiny
 
 
@@ -31,7 +30,7 @@ def loss_and_gradients(graphdef, weights, batch, x0, draws):
 @pytest.fixture(scope="module")
 def ours():
     batch = released.packed_batch()
-    graphdef, _ = graph_of(released.config())
+    graphdef = released.graphdef()
     draws = released.flow_draws(batch, shift=4.0)
     (_, (token, means)), grads = loss_and_gradients(graphdef, released.weights(), batch, released.latents(batch), draws)
     return batch, token, means, grads
@@ -66,8 +65,8 @@ def test_gradients_are_the_released_ones(ours, wanted):
 
 
 def test_the_first_update_is_the_released_one(ours):
-    settings = tiny.optim(lr=2e-5, clip_norm=1.0, b1=0.9, b2=0.95, eps=1e-15)
-    optimizer = make_optimizer(settings, optax.constant_schedule(settings.lr))
+    optim = tiny.optim(lr=2e-5, clip_norm=1.0, b1=0.9, b2=0.95, eps=1e-15)
+    optimizer = make_optimizer(optim, optax.constant_schedule(optim.lr))
     weights, grads = released.weights(), ours[-1]
     step = jax.jit(lambda weights, grads: optimizer.update(grads, optimizer.init(weights), weights)[0])
     updated = released.by_released_name(optax.apply_updates(weights, step(weights, grads)))
@@ -75,17 +74,17 @@ def test_the_first_update_is_the_released_one(ours):
     errors = np.concatenate([np.ravel(np.abs(updated[name] - value)) for name, value in wanted.items()])
     # Adam's first step is the gradient's sign, which says nothing where that is the sign of a rounding error.
     assert (errors <= 1e-6).mean() >= 0.999
-    assert errors.max() <= 2 * settings.lr * 1.01
+    assert errors.max() <= 2 * optim.lr * 1.01
 
 
 def test_bfloat16_losses_are_close(ours):
     batch, token, (ce, mse), _ = ours
-    graphdef, _ = graph_of(dataclasses.replace(released.config(), dtype="bfloat16"))
+    graphdef = released.graphdef(dtype="bfloat16")
     draws = released.flow_draws(batch, shift=4.0)
-    (_, (half, means)), _ = loss_and_gradients(graphdef, released.weights(), batch, released.latents(batch), draws)
+    (_, (bfloat16, means)), _ = loss_and_gradients(graphdef, released.weights(), batch, released.latents(batch), draws)
     assert [float(x) for x in means] == pytest.approx([float(ce), float(mse)], rel=0.01)
-    assert np.abs(half.ce - token.ce).max() < 0.1
-    assert np.abs(half.mse - token.mse).max() < 0.03
+    assert np.abs(bfloat16.ce - token.ce).max() < 0.1
+    assert np.abs(bfloat16.mse - token.mse).max() < 0.03
 
 
 # --- latents and draws
@@ -93,17 +92,17 @@ def test_bfloat16_losses_are_close(ours):
 
 def test_latent_tokens_are_the_patches_of_their_own_image():
     batch = tiny.batch(*(tiny.row([tiny.conversation(seed)]) for seed in (1, 4)))
-    coder = PixelAutoencoder(PixelConfig(downsample=4, scale=2.0, shift=0.6))
-    tokens = np.asarray(losses.latent_tokens(coder, 2, batch))
+    vae = PixelVAE(PixelVAEConfig(downsample=4, scale=2.0, shift=0.6))
+    tokens = np.asarray(losses.latent_tokens(vae, 2, batch))
     gen = batch["gen"]
     assert (gen["position"] >= 0).any(1).all()
     for b, i in np.argwhere(gen["position"] >= 0):
         image = to_unit(jnp.asarray(batch["images"][b, gen["image"][b, i]]))[None]
-        wanted = to_tokens(coder.encode(image), 2)[0, gen["patch_row"][b, i], gen["patch_column"][b, i]]
+        wanted = patchify(vae.encode(image), 2)[0, gen["patch_row"][b, i], gen["patch_column"][b, i]]
         np.testing.assert_allclose(tokens[b, i], wanted, atol=1e-6)
 
 
-def test_one_time_an_image_and_noise_for_every_token():
+def test_draws_are_one_timestep_per_image_and_noise_per_token():
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
     draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
     assert draws.times.shape == (2, tiny.BUDGETS.images)
@@ -111,19 +110,19 @@ def test_one_time_an_image_and_noise_for_every_token():
     assert len(np.unique(draws.times)) == draws.times.size
 
 
-def test_the_posterior_has_noise_of_its_own_for_every_picture():
+def test_every_image_has_posterior_noise_of_its_own():
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
     noise = losses.draw_posterior(jax.random.key(0), batch, tiny.CONFIG)
     assert noise.shape == (2, tiny.BUDGETS.images, 8, 8, 48)
     assert len(np.unique(noise)) > 0.99 * noise.size
 
 
-def test_losses_by_mode_leave_padding_out():
+def test_sums_by_mode_leave_out_padding():
     values, modes = np.array([[1, 2, 4, 100]], np.float32), np.array([[0, 2, 2, -1]])
-    np.testing.assert_allclose(losses.by_mode(values, modes, 3), [1, 0, 6])
+    np.testing.assert_allclose(losses.sum_by_mode(values, modes, 3), [1, 0, 6])
 
 
-def test_a_batch_without_pictures_has_a_text_loss():
+def test_a_batch_without_images_has_a_text_loss():
     budgets = tiny.Budgets(und=40, gen=0, vit=0, images=0, image_size=(32, 32), vit_patch=192)
     batch = tiny.batch(tiny.row([tiny.conversation(0, parts=1)], budgets))
     draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from irg_jax.errors import UserError
+from irg_jax.core.errors import UserError
 from irg_jax.training import metrics
 
 
@@ -17,7 +17,7 @@ def _write(directory, steps, resume_step=None, **extra):
     return directory / "metrics.csv"
 
 
-def test_numbers_come_back_bit_for_bit(tmp_path):
+def test_numbers_are_read_back_bit_for_bit(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=None)
     values = {"loss": 0.1 + 0.2, "ce": math.pi * 1e-30, "mse": float("inf")}
     writer.write(1, values)
@@ -30,7 +30,7 @@ def test_numbers_come_back_bit_for_bit(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-def test_new_column_keeps_old_rows(tmp_path):
+def test_a_new_column_keeps_old_rows(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=None)
     writer.write(1, {"loss": 1.0})
     writer.write(2, {"loss": 0.5, "loss/a,b": 0.25})
@@ -47,14 +47,14 @@ def test_rows_are_on_disk_before_close(tmp_path):
     writer.close()
 
 
-def test_resumed_file_equals_one_that_never_stopped(tmp_path):
+def test_the_file_of_a_resumed_run_equals_that_of_an_uninterrupted_one(tmp_path):
     whole = _write(tmp_path / "whole", range(1, 11))
     _write(tmp_path / "cut", range(1, 9))
     cut = _write(tmp_path / "cut", range(6, 11), resume_step=5)
     assert cut.read_text() == whole.read_text()
 
 
-def test_resume_drops_half_written_line(tmp_path):
+def test_resuming_drops_an_incomplete_line(tmp_path):
     path = _write(tmp_path, range(1, 4))
     with path.open("a") as file:
         file.write("4,0.1666")
@@ -62,13 +62,13 @@ def test_resume_drops_half_written_line(tmp_path):
     assert [row["step"] for row in metrics.read_metrics(path)[1]] == [1, 2, 3, 5]
 
 
-def test_new_run_starts_anew(tmp_path):
+def test_a_new_run_starts_a_new_file(tmp_path):
     _write(tmp_path, range(1, 4))
     path = _write(tmp_path, [1])
     assert [row["step"] for row in metrics.read_metrics(path)[1]] == [1]
 
 
-def test_broken_line_in_the_middle_is_named(tmp_path):
+def test_an_error_names_the_broken_line(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("step,loss\n1,0.5\n2,x\n3,0.5\n")
     with pytest.raises(UserError, match=r"metrics\.csv, line 3"):
@@ -78,16 +78,16 @@ def test_broken_line_in_the_middle_is_named(tmp_path):
         metrics.read_metrics(path)
 
 
-def test_steps_must_grow(tmp_path):
+def test_steps_must_increase(tmp_path):
     writer = metrics.MetricWriter(tmp_path, resume_step=3)
-    with pytest.raises(ValueError, match="steps must grow"):
+    with pytest.raises(ValueError, match="steps must increase"):
         writer.write(3, {"loss": 1.0})
-    with pytest.raises(ValueError, match="no metric name"):
+    with pytest.raises(ValueError, match="not the name of a metric"):
         writer.write(4, {"step": 1.0})
     writer.close()
 
 
-def test_progress_line():
+def test_the_progress_line_has_loss_speed_and_eta():
     now = iter([0.0, 2.0, 4.0]).__next__
     progress = metrics.Progress(2000, label="stage1", start_step=1100, clock=now)
     values = {
@@ -103,7 +103,7 @@ def test_progress_line():
     assert progress.line(1200, values) == line
 
 
-def test_progress_forgets_the_slow_first_step():
+def test_the_eta_leaves_out_the_slow_first_step():
     seconds = iter([0.0] + [600.0 + step for step in range(1, 41)])
     progress = metrics.Progress(140, clock=seconds.__next__)
     lines = [progress.line(step, {}) for step in range(1, 41)]
@@ -111,33 +111,7 @@ def test_progress_forgets_the_slow_first_step():
     assert lines[-1] == "train  40/140  ETA 1m40s"
 
 
-@pytest.mark.parametrize(
-    ("kind", "peak"),
-    [
-        ("TPU v4", 275e12),
-        ("TPU v5 lite", 197e12),
-        ("TPU v5p", 459e12),
-        ("TPU v5", 459e12),
-        ("TPU v6 lite", 918e12),
-        ("TPU7x", 1153.5e12),
-        ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA H100 80GB HBM3", 989.5e12),
-        ("NVIDIA H200", 989.5e12),
-        ("NVIDIA B200", 2250e12),
-        ("NVIDIA H100 PCIe", None),
-        ("cpu", None),
-    ],
-)
-def test_peak_flops(kind, peak):
-    assert metrics.peak_flops(kind) == peak
-
-
-def test_mfu():
-    assert metrics.mfu(275e12, 0.5, "TPU v4", 8) == pytest.approx(0.25)
-    assert metrics.mfu(1e12, 1.0, "cpu", 1) is None
-
-
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_user_error(tmp_path, monkeypatch):
     writer = metrics.MetricWriter(tmp_path, resume_step=None)
     writer.write(1, {"loss": 1.0})
 

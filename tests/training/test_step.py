@@ -1,4 +1,4 @@
-"""The training step: one loss over the global batch, however it is cut up."""
+"""The training step: one loss over the global batch, however it is split."""
 
 import functools
 import math
@@ -10,50 +10,53 @@ import optax
 import pytest
 from flax import nnx
 
+from irg_jax.sharding.batches import batch_shardings, shard_batch
+from irg_jax.sharding.mesh import MeshConfig, make_mesh
+from irg_jax.sharding.rules import ShardingRules
 from irg_jax.training import optimizer as optimizers
-from irg_jax.training import sharding
-from irg_jax.training.state import Frozen, TrainState, shape_state
+from irg_jax.training.config import LossConfig
+from irg_jax.training.state import FrozenParams, TrainState, make_state_spec
 from irg_jax.training.step import make_step, visible_pairs
 from tests import tiny
 
 ROWS, MODES, EMA = 8, 5, 0.9
-FROZEN = Frozen(tiny.AUTOENCODER, nnx.State({}))
+FROZEN = FrozenParams(tiny.VAE, nnx.State({}))
 
 
 def uneven_batch():
-    """Rows of one to three samples, some without a picture: nothing that is counted is the same in any two parts."""
+    """Rows of one to three samples, some without an image: no count is the same in any two parts of the batch."""
     budgets = tiny.Budgets(und=152, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
     samples = [[tiny.conversation(7 * i + j, parts=2) for j in range(1 + i % 3)] for i in range(ROWS)]
     return tiny.batch(*(tiny.row(some, budgets) for some in samples))
 
 
 @functools.cache
-def compiled(axes, accumulate, freeze, encode="within"):
-    """The step; what makes its first state, from ``tiny.weights()``; and the batch on the devices."""
-    settings = tiny.optim(ema=EMA, accumulate=accumulate, freeze=freeze)
-    mesh = sharding.make_mesh(dict(axes), jax.devices()[: math.prod(dict(axes).values())])
-    schedule = optimizers.learning_rate(settings, 10)
-    adamw = optimizers.make_optimizer(settings, schedule)
-    shaped = shape_state(tiny.CONFIG, adamw, mesh, sharding.Rules())
+def compiled(axes, accumulate, freeze, vae_encode="in_step"):
+    """The step, a function that makes its first state from ``tiny.weights()``, and the batch on the devices."""
+    optim = tiny.optim(ema_decay=EMA, accumulate=accumulate, freeze=freeze)
+    execution = tiny.execution(vae_encode=vae_encode)
+    mesh = make_mesh(MeshConfig(**{"fsdp": 1} | dict(axes)), jax.devices()[: math.prod(dict(axes).values())])
+    schedule = optimizers.learning_rate(optim, 10)
+    adamw = optimizers.make_optimizer(optim, schedule)
+    spec = make_state_spec(tiny.CONFIG, execution, adamw, mesh, ShardingRules())
     weights = tiny.weights()
-    rows = sharding.batch_shardings(mesh)
+    loss = LossConfig(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)
     step_fn = make_step(
-        shaped, tiny.config(encode=encode), optimizer=adamw, schedule=schedule, mesh=mesh,
-        freeze=optimizers.freeze_steps(shaped.abstract.params, freeze), timestep_shift=4.0, ema_decay=EMA,
-        ce_weight=1.0, mse_weight=1.0, accumulate=accumulate, modes=MODES, seed=0,
+        spec, tiny.CONFIG, execution, loss=loss, optim=optim, optimizer=adamw, schedule=schedule, modes=MODES, seed=0,
+        mesh=mesh,
     )  # fmt: skip
 
     def first_state(step):
-        copies = (jax.tree.map(jnp.copy, weights) for _ in range(2))  # a step gives up the buffers of its state
-        return jax.device_put(TrainState(jnp.int32(step), *copies, adamw.init(weights)), shaped.shardings)
+        copies = (jax.tree.map(jnp.copy, weights) for _ in range(2))  # a step donates the buffers of its state
+        return jax.device_put(TrainState(jnp.int32(step), *copies, adamw.init(weights)), spec.shardings)
 
-    return step_fn, first_state, sharding.to_devices(uneven_batch(), rows)
+    return step_fn, first_state, shard_batch(uneven_batch(), batch_shardings(mesh))
 
 
 @functools.cache
-def one_step(axes=(), accumulate=1, freeze=(), step=0, encode="within"):
+def one_step(axes=(), accumulate=1, freeze=(), step=0, vae_encode="in_step"):
     """The state after one step, and the step's metrics."""
-    step_fn, first_state, batch = compiled(axes, accumulate, freeze, encode)
+    step_fn, first_state, batch = compiled(axes, accumulate, freeze, vae_encode)
     return jax.device_get(step_fn(first_state(step), FROZEN, batch))
 
 
@@ -70,41 +73,41 @@ MESHES = (
 
 
 @pytest.mark.parametrize(
-    "cut",
+    "split",
     [
         dict(accumulate=2),
         dict(accumulate=4),
-        dict(encode="ahead"),
+        dict(vae_encode="separate"),
         *(dict(axes=tuple(mesh.items())) for mesh in MESHES),
-        dict(axes=tuple(MESHES[2].items()), encode="ahead", accumulate=2),
+        dict(axes=tuple(MESHES[2].items()), vae_encode="separate", accumulate=2),
     ],
     ids=str,
 )
-def test_microbatches_devices_and_programs_change_neither_loss_nor_update(cut):
-    whole_state, whole = one_step()
-    state, metrics = one_step(**cut)
-    assert set(metrics) == set(whole)
-    for name, value in whole.items():
+def test_microbatches_devices_and_programs_change_neither_loss_nor_update(split):
+    expected_state, expected = one_step()
+    state, metrics = one_step(**split)
+    assert set(metrics) == set(expected)
+    for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
-    assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-6)
+    assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-6)
     # Adam's moments are the gradients; the weights would show only their signs.
-    pairs = zip(jax.tree.leaves(state.opt[1].mu), jax.tree.leaves(whole_state.opt[1].mu), strict=True)
+    pairs = zip(jax.tree.leaves(state.opt[1].mu), jax.tree.leaves(expected_state.opt[1].mu), strict=True)
     for ours, wanted in pairs:
         assert np.abs(ours - wanted).max() <= 1e-4 * np.abs(wanted).max() + 1e-7
-    moved = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, tiny.weights()))
-    apart = optax.tree.norm(jax.tree.map(jnp.subtract, whole_state.params, state.params))
-    assert apart < 3e-3 * moved
+    update = optax.tree.norm(jax.tree.map(jnp.subtract, expected_state.params, tiny.weights()))
+    difference = optax.tree.norm(jax.tree.map(jnp.subtract, expected_state.params, state.params))
+    assert difference < 3e-3 * update
 
 
-def test_no_batch_compiles_a_second_program():
+def test_other_batches_do_not_recompile_the_step():
     step_fn, first_state, batch = compiled((), 1, ())
-    places, state = jax.tree.map(lambda x: x.sharding, batch), first_state(0)
+    shardings, state = jax.tree.map(lambda x: x.sharding, batch), first_state(0)
     for seed in range(4):
         samples = [[tiny.conversation(31 * seed + 7 * i + j, parts=2) for j in range(1 + i % 2)] for i in range(ROWS)]
         budgets = tiny.Budgets(und=152, gen=112, vit=96, images=7, image_size=(32, 32), vit_patch=192)
         other = tiny.batch(*(tiny.row(some, budgets) for some in samples))
-        state, _ = step_fn(state, FROZEN, jax.tree.map(jax.device_put, other, places))
-    assert step_fn.programs() == 1
+        state, _ = step_fn(state, FROZEN, jax.tree.map(jax.device_put, other, shardings))
+    assert step_fn._update._cache_size() == 1
 
 
 def test_metrics_count_what_is_in_the_batch():
@@ -134,11 +137,11 @@ def test_ema_moves_towards_the_new_weights():
     assert state.step == 1
 
 
-def test_times_and_noise_are_others_at_every_step():
+def test_every_step_draws_other_timesteps_and_noise():
     assert one_step(step=0)[1]["mse"] != one_step(step=1)[1]["mse"]
 
 
-def test_frozen_weights_stay_and_their_gradients_do_not_count():
+def test_frozen_weights_do_not_change_and_do_not_count_in_the_gradient_norm():
     freeze = (("^vit", 1), ("und", 0))
     state, metrics = one_step(freeze=freeze)
     old = tiny.weights()

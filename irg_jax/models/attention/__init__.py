@@ -1,4 +1,4 @@
-"""Grouped-query attention over spans, by one of several backends that all give the same numbers."""
+"""Grouped-query attention over spans, by one of several backends that compute the same function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
-from irg_jax.errors import UserError
 from irg_jax.models.attention import chunked, gpu, plain, tpu
-from irg_jax.models.attention.spans import Attended, Cached, Spans, merged
-from irg_jax.models.placement import HEADS, ROWS, TOKENS
+from irg_jax.models.attention.spans import AttentionOutput, CacheView, Spans, merge_partials
+from irg_jax.sharding.activations import HEADS, ROWS, TOKENS
 
-# From q [B, Q, H, D], k and v [B, K, G, D] and the spans of k, to what the queries make of these keys. Scores and
-# softmax are float32; KV heads are never repeated.
-Backend = Callable[[jax.Array, jax.Array, jax.Array, Spans], Attended]
+# From q [B, Q, H, D], k and v [B, K, G, D] and the spans of k, to the attention of the queries over these keys. Scores
+# and softmax are float32; KV heads are never repeated.
+Backend = Callable[[jax.Array, jax.Array, jax.Array, Spans], AttentionOutput]
 
 BACKENDS: dict[str, Backend] = {
     "plain": plain.attend,
@@ -23,29 +22,9 @@ BACKENDS: dict[str, Backend] = {
     "tpu": tpu.attend,
 }
 
-# What each backend needs; the others run anywhere.
-PLATFORMS = {"gpu": "gpu", "tpu": "tpu"}
-
-
-def backend_for(name: str, platform: str) -> str:
-    """The backend that the config's ``model.attention`` means on a platform.
-
-    Args:
-      name: of a backend, or ``auto`` for the platform's own.
-      platform: ``cpu``, ``gpu`` or ``tpu``.
-
-    Raises:
-      UserError: it does not run there.
-    """
-    if name == "auto":
-        return next((backend for backend, needed in PLATFORMS.items() if needed == platform), "chunked")
-    if PLATFORMS.get(name, platform) != platform:
-        raise UserError(f"model.attention: {name} does not run on {platform}; set it to auto")
-    return name
-
 
 def attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, cached: Cached | None = None, *, backend: str
+    q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans, cache: CacheView | None = None, *, backend: str
 ) -> jax.Array:
     """softmax(q·kᵀ/√D) v over the visible keys.
 
@@ -54,21 +33,21 @@ def attention(
       k: [B, K, G, D], H a multiple of G.
       v: [B, K, G, D].
       spans: visibility of ``k``.
-      cached: more keys, which are neither copied nor joined to ``k``.
+      cache: more keys and values, which are neither copied nor concatenated with ``k`` and ``v``.
       backend: a name in ``BACKENDS``.
 
     Returns:
-      [B, Q, H, D] in the dtype of ``q``; 0 for a query that sees no key, which passes no gradient on either.
+      [B, Q, H, D] in the dtype of ``q``; 0 for a query that sees no key, whose gradient is 0 too.
     """
     attend = BACKENDS[backend]
     with jax.named_scope("attention"):
-        here = _on_every_device(attend, q, k, v, spans)
-        out = here.out if cached is None else merged(here, _attend_cached(attend, q, spans.query, cached))
+        new = _attend_sharded(attend, q, k, v, spans)
+        out = new.out if cache is None else merge_partials(new, _attend_cache(attend, q, spans.query, cache))
         return out.astype(q.dtype)
 
 
-def _on_every_device(attend: Backend, q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> Attended:
-    """``attend`` over this device's rows, queries and heads: a loop or a kernel is nothing the compiler could split."""
+def _attend_sharded(attend: Backend, q: jax.Array, k: jax.Array, v: jax.Array, spans: Spans) -> AttentionOutput:
+    """``attend`` over each device's rows, queries and heads: the compiler cannot partition a loop or a kernel."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size == 1 or mesh.empty or attend is plain.attend:
         return attend(q, k, v, spans)
@@ -80,12 +59,14 @@ def _on_every_device(attend: Backend, q: jax.Array, k: jax.Array, v: jax.Array, 
     )
 
 
-def _attend_cached(attend: Backend, q: jax.Array, query: jax.Array, cached: Cached) -> Attended:
-    """Over the cache, each row through its own view."""
-    count, views = len(cached.k), len(cached.views)
+def _attend_cache(attend: Backend, q: jax.Array, query: jax.Array, cache: CacheView) -> AttentionOutput:
+    """Attention over the cache, each row through its own view."""
+    count, views = len(cache.k), len(cache.views)
     q, query = (x.reshape(count, views, *x.shape[1:]) for x in (q, query))
-    parts = []
-    for i, (first, end) in enumerate(cached.views):
-        k, v, start, stop = (x[:, first:end] for x in (cached.k, cached.v, cached.start, cached.end))
-        parts.append(attend(q[:, i], k, v, Spans(query[:, i], start, stop)))
-    return Attended(*(jnp.stack(x, axis=1).reshape(count * views, *x[0].shape[1:]) for x in zip(*parts, strict=True)))
+    outputs = []
+    for i, (first, stop) in enumerate(cache.views):
+        k, v, start, end = (x[:, first:stop] for x in (cache.k, cache.v, cache.start, cache.end))
+        outputs.append(attend(q[:, i], k, v, Spans(query[:, i], start, end)))
+    return AttentionOutput(
+        *(jnp.stack(x, axis=1).reshape(count * views, *x[0].shape[1:]) for x in zip(*outputs, strict=True))
+    )

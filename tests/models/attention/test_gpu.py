@@ -1,4 +1,4 @@
-"""The kernels for GPUs against the plain reference: interpreted, lowered, and run where there is a GPU."""
+"""The GPU kernels against the plain reference: interpreted, lowered, and run where there is a GPU."""
 
 import functools
 import os
@@ -13,34 +13,34 @@ import pytest
 
 from irg_jax.models.attention import gpu, plain
 from irg_jax.models.attention.gpu import Tile, Tiles
-from irg_jax.models.attention.spans import LOWEST, SAVED, Spans, visible
+from irg_jax.models.attention.spans import MIN_LSE, SAVED, Spans, dense_mask
 from tests import tiny
 from tests.models.attention.packings import (
     UND,
-    assert_a_blind_query_gets_zero_and_passes_no_gradient_on,
-    assert_as_close_as_the_reference_in_bfloat16,
-    assert_equals_the_reference,
-    assert_it_runs_in_scanned_and_rematerialised_layers,
-    assert_no_keys_and_no_queries_are_fine,
+    assert_a_query_without_keys_has_zero_output_and_gradient,
+    assert_bfloat16_is_as_close_as_the_reference,
+    assert_empty_keys_and_queries_are_allowed,
+    assert_it_works_under_scan_and_remat,
+    assert_matches_the_reference,
     count_in_gradient,
-    heads,
+    outputs_and_gradients,
     packed,
     random_packings,
-    with_gradients,
-)  # fmt: skip
+    random_qkv,
+)
 
 SMALL = Tile(16, 16, 4, 1)
 
 
-def interpreted(out=SMALL, q_grad=SMALL, kv_grad=SMALL):
-    """``gpu.attend`` without a GPU, a few rows at a time: the interpreter copies all of a call for each program."""
-    attend = functools.partial(gpu.attend, tiles=Tiles(out, q_grad, kv_grad), interpret=True)
+def interpreted(out=SMALL, dq=SMALL, dkv=SMALL):
+    """``gpu.attend`` without a GPU, a few rows per call: the interpreter copies all of a call per program."""
+    attend = functools.partial(gpu.attend, tiles=Tiles(out, dq, dkv), interpret=True)
 
     def run(q, k, v, spans):
         rows = next(n for n in (10, 5, 4, 3, 2, 1) if len(q) % n == 0)
         parts = jax.tree.map(lambda x: x.reshape(-1, rows, *x.shape[1:]), (q, k, v, Spans(*map(jnp.asarray, spans))))
-        attended = jax.lax.map(lambda x: attend(*x), parts)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), attended)
+        output = jax.lax.map(lambda x: attend(*x), parts)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), output)
 
     return run
 
@@ -54,22 +54,22 @@ def interpreted(out=SMALL, q_grad=SMALL, kv_grad=SMALL):
         (20, 7, 1, (Tile(128, 64, 8, 3), Tile(64, 128, 8, 3), Tile(256, 256, 8, 3))),
     ],
 )
-def test_it_equals_the_reference_on_random_packings(count, query_heads, groups, tiles):
+def test_it_matches_the_reference_on_random_packings(count, query_heads, groups, tiles):
     spans = random_packings(count)
-    assert_equals_the_reference(interpreted(*tiles), *heads(spans, query_heads, groups), spans)
+    assert_matches_the_reference(interpreted(*tiles), *random_qkv(spans, query_heads, groups), spans)
 
 
-def test_it_equals_the_reference_where_whole_blocks_see_one_another():
-    """Longer rows: in those above hardly a block does."""
+def test_it_matches_the_reference_where_blocks_are_full():
+    """Longer rows: those above have hardly any full block."""
     rng = np.random.default_rng(0)
     kinds = ("text", "vit", "clean", "noised")
     samples = [
         [[(kinds[i], int(rng.integers(20, 60))) for i in rng.permutation(4)] for _ in range(2)] for _ in range(6)
     ]
     spans = jax.tree.map(lambda *x: np.stack(x), *(packed(row, und=160, gen=150) for row in samples))
-    cut = gpu._cut_spans(jax.tree.map(jnp.asarray, spans), SMALL)
-    assert (gpu._pairs(cut) == gpu._FULL).sum() > 6 * 20
-    assert_equals_the_reference(interpreted(), *heads(spans), spans)
+    blocked = gpu._block_spans(jax.tree.map(jnp.asarray, spans), SMALL)
+    assert (gpu._block_mask(blocked) == gpu._FULL).sum() > 6 * 20
+    assert_matches_the_reference(interpreted(), *random_qkv(spans), spans)
 
 
 @pytest.mark.parametrize("size", [24, 72])
@@ -77,69 +77,69 @@ def test_heads_are_cut_into_powers_of_two(size):
     spans = random_packings(4)
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(*spans.query.shape, 2, size)), jnp.float32) for _ in range(3))
-    assert_equals_the_reference(interpreted(), q, k, v, spans)
+    assert_matches_the_reference(interpreted(), q, k, v, spans)
 
 
 def test_bfloat16_is_as_close_to_float32_as_the_reference_in_bfloat16():
-    assert_as_close_as_the_reference_in_bfloat16(interpreted(), random_packings(40))
+    assert_bfloat16_is_as_close_as_the_reference(interpreted(), random_packings(40))
 
 
-def test_it_equals_the_reference_on_rows_of_the_layout():
+def test_it_matches_the_reference_on_rows_of_the_layout():
     batch = tiny.batch(*(tiny.row([tiny.conversation(i, 3), tiny.conversation(i + 9, 3)]) for i in range(4)))
     und, gen, vit = (batch[name] for name in ("und", "gen", "vit"))
     names = ("position", "start", "end")
     decoder = Spans(*(np.concatenate([und[name], gen[name]], axis=1) for name in names))
     for spans, block in ((decoder, 64), (Spans(*(vit[name] for name in names)), 16)):
-        assert_equals_the_reference(interpreted(*[Tile(block, block, 4, 1)] * 3), *heads(spans), spans)
+        assert_matches_the_reference(interpreted(*[Tile(block, block, 4, 1)] * 3), *random_qkv(spans), spans)
 
 
 @pytest.mark.parametrize("part", [np.s_[UND:], np.s_[:1]], ids=["one stream", "one token"])
-def test_queries_may_be_others_than_the_keys(part):
+def test_queries_may_differ_from_the_keys(part):
     spans = random_packings(20)
     spans = spans._replace(query=spans.query[:, part])
-    assert_equals_the_reference(interpreted(Tile(64, 16, 4, 1)), *heads(spans), spans)
+    assert_matches_the_reference(interpreted(Tile(64, 16, 4, 1)), *random_qkv(spans), spans)
 
 
-def test_a_query_that_sees_nothing_gets_zero_and_passes_no_gradient_on():
-    assert_a_blind_query_gets_zero_and_passes_no_gradient_on(interpreted())
+def test_a_query_without_keys_has_zero_output_and_gradient():
+    assert_a_query_without_keys_has_zero_output_and_gradient(interpreted())
 
 
-def test_no_keys_and_no_queries_are_fine():
-    assert_no_keys_and_no_queries_are_fine(gpu.attend)
+def test_empty_keys_and_queries_are_allowed():
+    assert_empty_keys_and_queries_are_allowed(gpu.attend)
 
 
-def test_it_runs_in_scanned_and_rematerialised_layers():
-    assert_it_runs_in_scanned_and_rematerialised_layers(interpreted())
+def test_it_works_under_scan_and_remat():
+    assert_it_works_under_scan_and_remat(interpreted())
 
 
-def test_a_policy_can_keep_what_the_backward_pass_needs():
+def test_a_remat_policy_can_save_what_the_backward_pass_needs():
     policies = jax.checkpoint_policies
     # Forward, forward again, the gradients of q, and of k and v.
     assert count_in_gradient(gpu.attend, policies.nothing_saveable, "pallas_call") == 4
     assert count_in_gradient(gpu.attend, policies.save_only_these_names(SAVED), "pallas_call") == 3
 
 
-# --- what is skipped
+# --- which blocks are skipped, and which need no mask
 
 
-def test_what_nobody_sees_is_not_even_read():
+def test_hidden_blocks_are_not_read():
     spans = packed([[("text", 16)], [("text", 16)]], und=48, gen=16)
     spans = Spans(*(x[None] for x in spans))
-    given = heads(spans)
-    spoilt = [x.at[:, 16:].set(jnp.nan) for x in given]  # the second sample and the padding
-    both = with_gradients(interpreted(), *spoilt, spans), with_gradients(plain.attend, *given, spans)
+    qkv = random_qkv(spans)
+    with_nan = [x.at[:, 16:].set(jnp.nan) for x in qkv]  # the second sample and the padding
+    both = outputs_and_gradients(interpreted(), *with_nan, spans), outputs_and_gradients(plain.attend, *qkv, spans)
     for got, wanted in zip(*both, strict=True):
         np.testing.assert_allclose(got[:, :16], wanted[:, :16], atol=5e-6)
 
 
-def test_the_mask_is_left_out_exactly_where_every_query_sees_every_key():
+def test_exactly_the_full_blocks_need_no_mask():
     spans = jax.tree.map(jnp.asarray, random_packings(50))
-    pairs = gpu._pairs(gpu._cut_spans(spans, Tile(2, 2, 4, 1)))
-    seen = np.asarray(visible(spans)).reshape(50, 35, 2, 35, 2)
-    np.testing.assert_array_equal(pairs == gpu._FULL, seen.all((2, 4)))
-    assert not (seen.any((2, 4)) & (pairs == gpu._HIDDEN)).any()
-    walk = gpu._walk(pairs)
-    assert (np.diff(walk.total) <= 0).all() and (np.sort(walk.block) == np.arange(35)).all()
+    mask = gpu._block_mask(gpu._block_spans(spans, Tile(2, 2, 4, 1)))
+    seen = np.asarray(dense_mask(spans)).reshape(50, 35, 2, 35, 2)
+    np.testing.assert_array_equal(mask == gpu._FULL, seen.all((2, 4)))
+    assert not (seen.any((2, 4)) & (mask == gpu._EMPTY)).any()
+    schedule = gpu._schedule(mask)
+    assert (np.diff(schedule.total) <= 0).all() and (np.sort(schedule.outer) == np.arange(35)).all()
 
 
 # --- on GPUs
@@ -165,17 +165,17 @@ def test_it_lowers_for_cuda(length, query_heads, groups, size, dtype):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/nvidiactl"), reason="no GPU")
-def test_it_equals_the_reference_on_a_gpu():
-    """In a process of its own, since all other tests run on the CPU."""
+def test_it_matches_the_reference_on_a_gpu():
+    """In its own process, since all other tests run on the CPU."""
     code = f"from {__name__} import compare_on_this_device; compare_on_this_device()"
     env = os.environ | {"JAX_PLATFORMS": "cuda"}
     root = pathlib.Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def compare_on_this_device():
-    """Two samples with images of up to 1,024 patches in a row that is no multiple of a block, for both widths."""
+    """Two samples with images of up to 1,024 patches in a row that is not a multiple of a block, for both widths."""
     sample = [("text", 60), ("clean", 256), ("vit", 324), ("text", 250), ("noised", 256)]
     row = packed([sample, [("text", 100), ("vit", 500), ("noised", 1024)]], und=1800, gen=1600)
     spans = Spans(*(jnp.asarray(x)[None] for x in row))
@@ -184,9 +184,9 @@ def compare_on_this_device():
         shapes = ((*spans.query.shape, n, size) for n in (query_heads, groups, groups))
         given = [jnp.asarray(rng.normal(size=shape), jnp.bfloat16) for shape in shapes]
         with jax.default_matmul_precision("highest"):
-            exact = with_gradients(plain.attend, *(x.astype(jnp.float32) for x in given), spans)
+            exact = outputs_and_gradients(plain.attend, *(x.astype(jnp.float32) for x in given), spans)
         for dtype, tolerance in ((jnp.bfloat16, 1e-2), (jnp.float32, 1e-5)):
-            got = with_gradients(gpu.attend, *(x.astype(dtype) for x in given), spans)
+            got = outputs_and_gradients(gpu.attend, *(x.astype(dtype) for x in given), spans)
             for name, a, b in zip(("out", "lse", "q", "k", "v"), got, exact, strict=True):
-                error = np.linalg.norm(a - b) / np.linalg.norm(np.where(b > LOWEST, b, 0))
+                error = np.linalg.norm(a - b) / np.linalg.norm(np.where(b > MIN_LSE, b, 0))
                 assert error < tolerance, f"{name} in {dtype.__name__}, {size} wide: {error:.1e}"

@@ -1,0 +1,1 @@
+"""Configs: files, the typed tree of dataclasses that they become, and the command line."""

@@ -1,0 +1,167 @@
+"""The command line of every command: flags, ``--config FILE`` with ``--config.key=value``, errors in one line."""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags
+from ml_collections import ConfigDict, FieldReference, config_flags
+
+from irg_jax.core.config.files import load, normalize
+from irg_jax.core.config.schema import did_you_mean
+from irg_jax.core.errors import ConfigError, UserError, check
+
+_FLAG = "config"
+
+
+def run_command(
+    main: Callable[..., Any], parse: Callable[[ConfigDict], Any] | None = None, argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Runs a command: parses its flags, calls ``main``, and turns a ``UserError`` into one line and exit status 2.
+
+    Flags that the command has defined with absl are parsed too; read them inside ``main``.
+
+    Args:
+      main: called as ``main(parse(config))``, or ``main()`` where ``parse`` is None; returns the exit status.
+      parse: from the loaded ConfigDict to a typed config; the command then has ``--config FILE`` and overrides.
+      argv: the command line with the program's name first; ``sys.argv`` if not given.
+
+    Raises:
+      SystemExit: always. Status 2 for a ``UserError``, 130 for Ctrl-C; any other exception passes through.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    app.define_help_flags()
+    if parse is not None and _FLAG not in flags.FLAGS:
+        flags.DEFINE_string(
+            _FLAG,
+            None,
+            "a .py with get_config(), a shipped config's name, or the config.json that an earlier run saved",
+        )
+    try:
+        arguments = (parse(_load_with_overrides(argv)),) if parse is not None else _parse_flags(argv)
+        status = main(*arguments)
+    except UserError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def log_plainly() -> None:
+    """Shows a command's own lines as they are; of the libraries, warnings and errors only."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+
+def _load_with_overrides(argv: list[str]) -> ConfigDict:
+    """Loads ``--config`` and applies the ``--config.key=value`` overrides, wherever on the line they are."""
+    overrides = _parse_flags(argv, known_only=True)
+    path = flags.FLAGS[_FLAG].value
+    if not path:
+        raise UserError(
+            f"--{_FLAG} is missing: give a config such as shapes_quickstart or configs/shapes_quickstart.py"
+        )
+    config = load(path)
+    before = config.copy_and_resolve_references()
+    for arg in overrides:
+        override = re.match(rf"--?(?:no)?{_FLAG}\.([^=]+)", arg)
+        if override:
+            _check_override(override[1], config)
+
+    # config_flags gives a value the type that the field has. The flags of one parse stay out of absl's global FLAGS,
+    # which would keep them for the next.
+    own = flags.FlagValues()
+    _accept_any_type_for_none(config)
+    try:
+        config_flags.DEFINE_config_dict(_FLAG, config, flag_values=own, sys_argv=overrides)
+        left = own(overrides)
+    except flags.UnrecognizedFlagError as error:
+        raise _unknown_flag(error) from error
+    except (flags.Error, ValueError, TypeError) as error:
+        raise _bad_value(error, before) from error
+    _refuse_arguments(left)
+    return normalize(config)
+
+
+def _parse_flags(argv: list[str], known_only: bool = False) -> list[str]:
+    """Parses the flags defined with absl; gives what is left, the program's name first where anything may be left."""
+    flags.FLAGS.unparse_flags()
+    # GNU order: a flag after a positional argument is still a flag.
+    flags.FLAGS.set_gnu_getopt(True)
+    try:
+        left = flags.FLAGS(argv, known_only=known_only)
+    except flags.UnrecognizedFlagError as error:
+        raise _unknown_flag(error) from error
+    except flags.Error as error:
+        # A required flag that was not given reads "flag --workdir=None: Flag --workdir must have a value".
+        raise UserError(re.sub(r"^flag --\S+=None: Flag ", "", str(error))) from error
+    if known_only:
+        return left
+    _refuse_arguments(left)
+    return []
+
+
+def _refuse_arguments(left: list[str]) -> None:
+    if len(left) > 1:
+        raise UserError(f"unexpected argument {left[1]!r}; a value belongs to its flag: --flag=value")
+
+
+def _check_override(name: str, config: ConfigDict) -> None:
+    """Says which key exists before config_flags looks, because its own error is a page long."""
+    node: Any = config
+    parts = name.split(".")
+    for depth, part in enumerate(parts):
+        inside = ".".join(parts[:depth])
+        check(isinstance(node, ConfigDict), name, f"unknown key; {inside} is {_type_name(node)}, it has no keys")
+        check(part in node, name, f"unknown key{_nearest(part, node, config)}; allowed here: {', '.join(node)}")
+        node = node[part]
+    if isinstance(node, ConfigDict):
+        raise ConfigError(name, f"is a section; set one of its keys: {', '.join(node)}")
+
+
+def _accept_any_type_for_none(config: ConfigDict) -> None:
+    """config_flags has no type to parse a value with where the config has None: let it be any Python literal."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            _accept_any_type_for_none(value)
+        elif value is None:
+            config[key] = FieldReference(None, field_type=object)
+
+
+def _bad_value(error: Exception, config: ConfigDict) -> UserError:
+    match = re.search(rf"flag --(?:no)?{_FLAG}\.([^\s=:]+)(?:=(.*?))?(?:: |$)", str(error), re.IGNORECASE)
+    if not match:
+        return UserError(str(error))
+    name, value = match.groups()
+    before: Any = config
+    for part in name.split("."):
+        before = before[part]
+    given = "no value given" if value is None else f"{value!r} is not {_type_name(before)}"
+    return ConfigError(name, f"{given}; its value so far is {before!r}")
+
+
+def _unknown_flag(error: flags.UnrecognizedFlagError) -> UserError:
+    name = error.flagname
+    return UserError(f"--{name}: unknown flag{did_you_mean(name.partition('.')[0], flags.FLAGS, mark='--')}")
+
+
+def _nearest(key: str, section: ConfigDict, whole: ConfigDict) -> str:
+    """The key of the same name elsewhere in the config, else the nearest one of the section."""
+    elsewhere = [path for path in _paths(whole) if path.rpartition(".")[2] == key]
+    return f"; did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(key, section)
+
+
+def _paths(config: ConfigDict, prefix: str = "") -> list[str]:
+    paths: list[str] = []
+    for key, value in config.items():
+        paths += _paths(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [prefix + key]
+    return paths
+
+
+def _type_name(value: Any) -> str:
+    name = "section" if isinstance(value, ConfigDict) else "str" if value is None else type(value).__name__
+    return f"an {name}" if name == "int" else f"a {name}"

@@ -1,0 +1,288 @@
+"""From a conversation to token arrays: sequence order, RoPE position ids, attention spans, labels (arXiv 2505.14683).
+
+Every token has a *position*, its index in the packed row, and as a key a *span* ``[start, end)`` of the query positions
+that attend to it. Positions and spans are the whole attention mask:
+
+* a text token: from itself to the end of its sample (causal);
+* a clean image block (vision_start, patches, vision_end): from the block's first token to the end of the sample, so
+  attention is bidirectional inside the block and everything later attends to it;
+* a noised image block: from the block's first token to the block's end, so no token outside it attends to it.
+
+There are two token streams, *und* (text, vision_start/end, ViT features) and *gen* (VAE latents); the positions
+interleave them. All tokens of an image block share one RoPE position id (column ``rope``), as in BAGEL.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from irg_jax.core.errors import UserError
+from irg_jax.core.geometry import TokenGeometry
+from irg_jax.data import images
+from irg_jax.data.conversation import Conversation, Text
+from irg_jax.data.processor import Processor
+
+
+class Kind(enum.IntEnum):
+    """What a segment of a sequence holds: text, ViT features, clean VAE latents or noised VAE latents."""
+
+    TEXT = 0
+    VIT = 1
+    CLEAN = 2
+    NOISED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A text or one image block of a conversation; the unit of packing and of condition dropout.
+
+    Attributes:
+      kind: see ``Kind``.
+      learned: it has a loss, so it is never dropped as a condition.
+      part: its index in ``Conversation.parts``.
+      length: tokens of a text without bos and eos, 0 for images.
+      grid: (rows, columns) of patches, (0, 0) for text.
+    """
+
+    kind: Kind
+    learned: bool
+    part: int
+    length: int = 0
+    grid: tuple[int, int] = (0, 0)
+
+    @property
+    def cost(self) -> tuple[int, int, int, int]:
+        """Tokens taken from each budget: (und, gen, vit, images)."""
+        patches = self.grid[0] * self.grid[1]
+        if self.kind == Kind.TEXT:
+            return self.length + 2, 0, 0, 0
+        if self.kind == Kind.VIT:
+            return patches + 2, 0, patches, 0
+        return 2, patches, 0, 1
+
+
+def segments(conversation: Conversation, processor: Processor) -> list[Segment]:
+    """The segments of a conversation in order.
+
+    Raises:
+      UserError: an image without any flag, or one that cannot be decoded; a conversation without any loss.
+    """
+    found = []
+    for index, part in enumerate(conversation.parts):
+        if isinstance(part, Text):
+            length = len(processor.tokenizer.encode(part.content))
+            found.append(Segment(Kind.TEXT, part.need_loss, index, length))
+            continue
+        size = images.encoded_size(part.content, conversation.key)
+        vae, vit = processor.vae_transform.grid(*size), processor.vit_transform.grid(*size)
+        blocks = (
+            (part.need_loss, Segment(Kind.NOISED, True, index, grid=vae)),
+            (part.need_vae, Segment(Kind.CLEAN, False, index, grid=vae)),
+            (part.need_vit, Segment(Kind.VIT, False, index, grid=vit)),
+        )
+        if not any(flag for flag, _ in blocks):
+            raise UserError(
+                f"record {conversation.key}: part {index} is an image without need_loss, need_vae or need_vit; set one"
+            )
+        found += [block for flag, block in blocks if flag]
+    if not any(segment.learned for segment in found):
+        raise UserError(f"record {conversation.key}: no part has need_loss, so nothing can be learned from it")
+    return found
+
+
+class RowBuilder:
+    """Packs samples, one after another, into one row of fixed budgets.
+
+    Args:
+      processor: tokenizer and image transforms.
+      geometry: of the model, for the position tables.
+    """
+
+    def __init__(self, processor: Processor, geometry: TokenGeometry):
+        self._processor = processor
+        latents, patches = geometry.max_latent_size, geometry.vit_patches_per_side
+        self._sides = {Kind.VIT: patches, Kind.CLEAN: latents, Kind.NOISED: latents}
+        self._position = 0
+        self._und: list[dict] = []
+        self._gen: list[dict] = []
+        self._vit: list[dict] = []
+        self._images: list[np.ndarray] = []
+        self._counts = {"und": 0, "gen": 0, "vit": 0}
+
+    def add(self, conversation: Conversation, parts: Sequence[Segment], dropped: int, mode: int) -> None:
+        """Appends one sample.
+
+        Args:
+          conversation: the sample.
+          parts: its segments.
+          dropped: bit mask; bit i set leaves out segment i (condition dropout for classifier-free guidance).
+          mode: index of its learning mode, for the losses per mode.
+        """
+        kept = [segment for i, segment in enumerate(parts) if not dropped >> i & 1]
+        end = self._position + sum(sum(segment.cost[:2]) for segment in kept)
+        rope = 0
+        decoded: dict[int, PIL.Image.Image] = {}
+        for i, segment in enumerate(parts):
+            if dropped >> i & 1:
+                rope += segment.kind in (Kind.VIT, Kind.CLEAN)
+                continue
+            part = conversation.parts[segment.part]
+            if isinstance(part, Text):
+                rope += self._add_text(part.content, segment.learned, rope, end, mode)
+            else:
+                if segment.part not in decoded:
+                    decoded[segment.part] = images.decode(part.content, conversation.key)
+                self._add_block(segment, decoded[segment.part], rope, end, mode)
+                rope += segment.kind != Kind.NOISED
+
+    def _add_text(self, text: str, learned: bool, rope: int, end: int, mode: int) -> int:
+        t = self._processor.tokenizer
+        ids = np.array([t.bos, *t.encode(text), t.eos], np.int32)
+        n = len(ids)
+        positions = np.arange(self._position, self._position + n, dtype=np.int32)
+        label, weight = np.zeros(n, np.int32), np.zeros(n, np.float32)
+        if learned:
+            # The last token (eos) is input only: what follows it is not part of the text.
+            label[:-1], weight[:-1] = ids[1:], 1.0
+        self._append(
+            self._und, "und", n, ids=ids, position=positions, rope=np.arange(rope, rope + n), start=positions,
+            end=np.full(n, end), vit=np.full(n, -1), label=label, weight=weight, mode=np.full(n, mode),
+        )  # fmt: skip
+        self._position += n
+        return n
+
+    def _add_block(self, segment: Segment, image: PIL.Image.Image, rope: int, end: int, mode: int) -> None:
+        t = self._processor.tokenizer
+        rows, columns = segment.grid
+        n, start = rows * columns, self._position
+        noised = segment.kind == Kind.NOISED
+        end = start + n + 2 if noised else end
+        inner = np.arange(start + 1, start + 1 + n, dtype=np.int32)
+        pos_id = (np.arange(rows)[:, None] * self._sides[segment.kind] + np.arange(columns)).reshape(-1)
+        edges = np.array([start, start + n + 1], np.int32)
+        if segment.kind == Kind.VIT:
+            first = self._counts["vit"]
+            patches = images.patchify(self._processor.vit_transform(image), self._processor.vit_transform.stride)
+            self._append(
+                self._vit, "vit", n, patches=patches, pos_id=pos_id, position=np.arange(first, first + n),
+                start=np.full(n, first), end=np.full(n, first + n),
+            )  # fmt: skip
+            ids = np.array([t.vision_start, *[t.pad] * n, t.vision_end], np.int32)
+            vit = np.concatenate([[-1], np.arange(first, first + n), [-1]])
+            positions = np.arange(start, start + n + 2, dtype=np.int32)
+        else:
+            ids, vit, positions = np.array([t.vision_start, t.vision_end], np.int32), np.full(2, -1), edges
+            self._append(
+                self._gen, "gen", n, position=inner, rope=np.full(n, rope), start=np.full(n, start),
+                end=np.full(n, end), image=np.full(n, len(self._images)), patch_row=np.repeat(np.arange(rows), columns),
+                patch_column=np.tile(np.arange(columns), rows), pos_id=pos_id,
+                noised=np.full(n, noised), mode=np.full(n, mode),
+            )  # fmt: skip
+            self._images.append(self._processor.vae_transform(image))
+        m = len(ids)
+        self._append(
+            self._und, "und", m, ids=ids, position=positions, rope=np.full(m, rope), start=np.full(m, start),
+            end=np.full(m, end), vit=vit, label=np.zeros(m), weight=np.zeros(m), mode=np.full(m, mode),
+        )  # fmt: skip
+        self._position += n + 2
+
+    def _append(self, stream: list[dict], name: str, count: int, **columns: np.ndarray) -> None:
+        stream.append(columns)
+        self._counts[name] += count
+
+    def build(self, budgets: "Budgets") -> dict:
+        """The row, padded to its budgets. Shapes and dtypes: see ``batch_spec``.
+
+        Padding is a key that no query attends to (``start`` beyond every position) and a query without loss weight.
+        """
+        row: dict[str, Any] = {
+            "und": _stack(self._und, budgets.und, _UND),
+            "gen": _stack(self._gen, budgets.gen, _GEN),
+            "vit": _stack(self._vit, budgets.vit, _vit_columns(budgets)),
+            "images": np.zeros((budgets.images, *budgets.image_size, 3), np.uint8),
+            "sizes": np.zeros((budgets.images, 2), np.int32),
+        }
+        for slot, size, pixels in zip(row["images"], row["sizes"], self._images, strict=False):
+            size[:] = pixels.shape[:2]
+            slot[: size[0], : size[1]] = pixels
+        return row
+
+
+@dataclasses.dataclass(frozen=True)
+class Budgets:
+    """The fixed size of a packed row.
+
+    Attributes:
+      und: understanding tokens (text, vision_start/end, ViT features).
+      gen: generation tokens (VAE latents, clean or noised).
+      vit: ViT patches.
+      images: images that go through the VAE.
+      image_size: (height, width) in pixels of the largest of those.
+      vit_patch: values per ViT patch (patch · patch · 3).
+    """
+
+    und: int
+    gen: int
+    vit: int
+    images: int
+    image_size: tuple[int, int]
+    vit_patch: int
+
+    @property
+    def cost(self) -> tuple[int, int, int, int]:
+        """The budgets in the order of ``Segment.cost``."""
+        return self.und, self.gen, self.vit, self.images
+
+
+_FAR = np.iinfo(np.int32).max  # no query attends to a key whose span starts here
+_I, _F = np.int32, np.float32
+_UND = {
+    "ids": (_I, (), 0), "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0),
+    "vit": (_I, (), -1), "label": (_I, (), 0), "weight": (_F, (), 0), "mode": (_I, (), -1),
+}  # fmt: skip
+_GEN = {
+    "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0), "image": (_I, (), 0),
+    "patch_row": (_I, (), 0), "patch_column": (_I, (), 0), "pos_id": (_I, (), 0),
+    "noised": (np.bool_, (), False), "mode": (_I, (), -1),
+}  # fmt: skip
+
+
+def _vit_columns(budgets: Budgets) -> dict:
+    return {
+        "patches": (np.uint8, (budgets.vit_patch,), 0), "pos_id": (_I, (), 0), "position": (_I, (), -1),
+        "start": (_I, (), _FAR), "end": (_I, (), 0),
+    }  # fmt: skip
+
+
+def _stack(stream: list[dict], budget: int, columns: dict) -> dict:
+    out = {}
+    for name, (dtype, shape, fill) in columns.items():
+        out[name] = np.full((budget, *shape), fill, dtype)
+        if stream:
+            values = np.concatenate([segment[name] for segment in stream])
+            out[name][: len(values)] = values
+    return out
+
+
+def batch_spec(rows: int, budgets: Budgets) -> dict:
+    """Shapes and dtypes of a batch as a tree of (shape, dtype) leaves: what the step is compiled for.
+
+    Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array per column; ``images`` is
+    uint8 [rows, images, height, width, 3], ``sizes`` the (height, width) in use, int32 [rows, images, 2].
+    """
+    streams: dict[str, tuple[int, dict]] = {
+        "und": (budgets.und, _UND),
+        "gen": (budgets.gen, _GEN),
+        "vit": (budgets.vit, _vit_columns(budgets)),
+    }
+    spec: dict = {
+        stream: {name: ((rows, n, *shape), np.dtype(dtype)) for name, (dtype, shape, _) in columns.items()}
+        for stream, (n, columns) in streams.items()
+    }
+    spec["images"] = ((rows, budgets.images, *budgets.image_size, 3), np.dtype(np.uint8))
+    spec["sizes"] = ((rows, budgets.images, 2), np.dtype(np.int32))
+    return spec

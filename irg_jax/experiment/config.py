@@ -1,0 +1,51 @@
+"""The config of an experiment: one stage, or several followed by an evaluation."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from irg_jax.core.config.schema import dataclass_from_mapping
+from irg_jax.core.errors import check
+from irg_jax.training.config import StageConfig, parse_stage
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """What is generated for the report after the last stage.
+
+    Attributes:
+      dir: data set with the held-out prompts.
+      prompts: number of prompts, the first of the split.
+      batch_size: prompts per call of the sampler.
+      seed: of the samples.
+    """
+
+    dir: str
+    prompts: int
+    batch_size: int
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Stages, run in alphabetical order of their names, then samples from the last one.
+
+    Attributes:
+      stages: by name; each trains in a folder of its name.
+      evaluate: what is generated for the report.
+    """
+
+    stages: dict[str, StageConfig]
+    evaluate: EvaluateConfig
+
+    def __post_init__(self) -> None:
+        check(self.stages, "stages", "must hold at least one stage")
+
+
+def parse_config(config: ConfigDict) -> StageConfig | ExperimentConfig:
+    """The typed config of an experiment where there are ``stages``, else of a single stage.
+
+    Raises:
+      ConfigError: an unknown or missing key or a wrong value, by its full key.
+    """
+    return dataclass_from_mapping(ExperimentConfig, config) if "stages" in config else parse_stage(config)

@@ -1,0 +1,1 @@
+"""The benchmarks of ``irg_jax.bench``; training and sampling do not need this package."""

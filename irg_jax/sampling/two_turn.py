@@ -1,0 +1,120 @@
+"""Interleaved reasoning: think, generate an image, reflect, generate a better one (IRG, arXiv 2509.06945, section 3.3).
+
+The layout of positions (``cache.py``) is
+
+    system | without text 1 | prompt | thinking 1 | image 1 | copy of thinking 2 | without image 2
+           | VAE | ViT | without text 2 | thinking 2 | image 2
+
+where VAE and ViT are image 1 as the model sees it. ``image 1`` and ``image 2`` are the noised blocks under the full
+context. ``without text 1`` sees the system prompt alone; ``without text 2`` sees everything but thinking 2; ``without
+image 2`` sees everything but VAE and ViT, with the copy of thinking 2, which no other block sees.
+"""
+
+import functools
+
+import jax
+
+from irg_jax.models.transformer import KVCache
+from irg_jax.sampling.cache import PositionLayout
+from irg_jax.sampling.decode import TextBatch
+from irg_jax.sampling.denoise import Branch
+from irg_jax.sampling.primitives import Primitives, ProgramSpec, Weights
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def first_turn(
+    spec: ProgramSpec, weights: Weights, prompts: TextBatch, thinking: TextBatch | None, noise: jax.Array | None,
+    keys: jax.Array,
+) -> tuple[TextBatch, jax.Array, jax.Array, KVCache]:  # fmt: skip
+    """Thinking 1 and image 1.
+
+    Args:
+      spec: what the program is compiled for.
+      weights: of the model and the VAE.
+      prompts: with bos and eos, padded.
+      thinking: thinking 1 where it is given, padded to its slot; decoded where None.
+      noise: where the flow starts, float32 [B, N, channels]; drawn from ``keys`` where None.
+      keys: one random key per row.
+
+    Returns:
+      thinking 1; the latent patches of image 1, float32 [B, N, channels]; the next RoPE id, int32 [B]; the cache.
+    """
+    primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
+    guidance, grid = spec.config.turn1, spec.grid(spec.processor.vae_transform)
+    cache, rope = primitives.start(layout, len(prompts.ids))
+    no_text = Branch(layout.no_text1, rope, layout.view("system", "system"))
+    cache = primitives.prefill_text(cache, layout.prompt, prompts.ids, prompts.length, rope)
+    rope = rope + prompts.length
+    if thinking is None:
+        thinking, cache = primitives.decode_text(cache, layout.thinking1, rope, keys, turn=0)
+    else:
+        cache = primitives.prefill_text(cache, layout.thinking1, thinking.ids, thinking.length, rope)
+    rope = rope + thinking.length
+    full = Branch(layout.image1, rope, layout.view("system", "thinking1"))
+    noise = primitives.initial_noise(keys, grid, turn=0) if noise is None else noise
+    latents = primitives.sample_image(cache, noise, grid, guidance, full=full, no_text=no_text)
+    return thinking, latents, rope, cache
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def second_turn(
+    spec: ProgramSpec, prompt_size: int, weights: Weights, cache: KVCache, rope: jax.Array, image: jax.Array,
+    patches: jax.Array, thinking: TextBatch | None, noise: jax.Array | None, keys: jax.Array,
+) -> tuple[TextBatch, jax.Array, KVCache]:  # fmt: skip
+    """Thinking 2 and image 2, after image 1 is prefilled.
+
+    Args:
+      spec: what the program is compiled for.
+      prompt_size: padded length of the prompts.
+      weights: of the model and the VAE.
+      cache: the cache after turn 1; donated.
+      rope: the next RoPE id, int32 [B].
+      image: image 1, uint8 [B, H, W, 3].
+      patches: its ViT patches, uint8 [B, X, 3·patch²].
+      thinking: thinking 2 where it is given, padded to its slot; decoded where None.
+      noise: as in ``first_turn``.
+      keys: one random key per row.
+
+    Returns:
+      thinking 2; the latent patches of image 2, float32 [B, N, channels]; the cache.
+    """
+    primitives, layout = Primitives(spec, weights), _layout(spec, prompt_size)
+    guidance, processor = spec.config.turn2, spec.processor
+    grid, vit_grid = spec.grid(processor.vae_transform), spec.grid(processor.vit_transform)
+    cache = primitives.prefill_vae(cache, layout.vae, rope, image)
+    cache = primitives.prefill_vit(cache, layout.vit, rope + 1, patches, vit_grid)
+    no_image_rope, rope = rope, rope + 2
+    no_text = Branch(layout.no_text2, rope, layout.view("system", "vit"))
+    if thinking is None:
+        thinking, cache = primitives.decode_text(cache, layout.thinking2, rope, keys, turn=1)
+    else:
+        cache = primitives.prefill_text(cache, layout.thinking2, thinking.ids, thinking.length, rope)
+    no_image = None
+    if guidance.image_scale > 1:
+        slot, end = layout.thinking2_copy, layout.no_image2.end
+        cache = primitives.prefill_text(cache, slot, thinking.ids, thinking.length, no_image_rope, end)
+        view = layout.view("thinking2_copy", "thinking1")
+        no_image = Branch(layout.no_image2, no_image_rope + thinking.length, view)
+    full = Branch(layout.image2, rope + thinking.length, layout.view("system", "thinking2"))
+    noise = primitives.initial_noise(keys, grid, turn=1) if noise is None else noise
+    latents = primitives.sample_image(cache, noise, grid, guidance, full=full, no_text=no_text, no_image=no_image)
+    return thinking, latents, cache
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def decode_latents(spec: ProgramSpec, weights: Weights, latents: jax.Array) -> jax.Array:
+    """Latent patches [B, N, channels] of sampled images to pixels, uint8 [B, H, W, 3]."""
+    return Primitives(spec, weights).decode_latents(latents, spec.grid(spec.processor.vae_transform))
+
+
+def _layout(spec: ProgramSpec, prompt_size: int) -> PositionLayout:
+    thinking1, thinking2 = spec.config.max_thinking
+    rows, columns = spec.grid(spec.processor.vae_transform)
+    vit_rows, vit_columns = spec.grid(spec.processor.vit_transform)
+    block = rows * columns + 2
+    return PositionLayout(
+        ("thinking2_copy", "system", "prompt", "thinking1", "vae", "vit", "thinking2"),
+        system=len(spec.system_ids()), no_text1=block, prompt=prompt_size, thinking1=thinking1, image1=block,
+        thinking2_copy=thinking2, no_image2=block, vae=block, vit=vit_rows * vit_columns + 2, no_text2=block,
+        thinking2=thinking2, image2=block,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Generated data sets, each with an exact scorer. No model code."""

@@ -1,0 +1,1 @@
+"""The generated world *shapes*: small images of coloured shapes whose content is known exactly."""

@@ -1,0 +1,69 @@
+"""Builds the shapes data set on disk."""
+
+import contextlib
+import fcntl
+import io
+import os
+import pathlib
+import shutil
+
+import tensorflow_datasets as tfds
+
+from irg_jax.core.errors import UserError
+from irg_jax.data.sources.trajectories import read_only_builder
+from irg_jax.worlds.shapes.tfds_shapes import Shapes, ShapesConfig
+
+
+def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out: int) -> None:
+    """Writes a shapes data set (TFDS, ArrayRecord) into ``directory``; does nothing if it is already there.
+
+    The folder gets its name only when it is complete, even if the process is killed. Of two processes that build the
+    same folder, one waits for the other; a ``.name.lock`` file stays beside the folder.
+
+    Args:
+      directory: the data set's own folder; missing or empty, or built before with the same arguments.
+      seed: see ``make_trajectory``.
+      train: number of training records, 1 or more.
+      held_out: number of held-out records, 1 or more.
+
+    Raises:
+      UserError: the folder holds something else, an argument is out of range, or the disk cannot be written.
+    """
+    if seed < 0 or train < 1 or held_out < 1:
+        raise UserError(
+            f"shapes: seed {seed}, train {train}, held_out {held_out}: seed is 0 or more, the counts 1 or more"
+        )
+    directory = pathlib.Path(directory).absolute()
+    config = ShapesConfig(seed=seed, train=train, held_out=held_out)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with open(directory.parent / f".{directory.name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when the process dies
+            if not _is_built(directory, config):
+                _write(directory, config)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot write the data set ({error}); free the disk or choose another") from error
+
+
+def _is_built(directory: pathlib.Path, config: ShapesConfig) -> bool:
+    """Whether ``directory`` already holds the data set; UserError if it holds anything else."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return False
+    info = read_only_builder(directory).info
+    wanted = f"{Shapes.name} {Shapes.VERSION} {config.name}"
+    found = f"{info.name} {info.version} {info.config_name}"
+    if found != wanted:
+        raise UserError(f"{directory}: holds {found}, not {wanted}; delete it or choose another folder")
+    return True
+
+
+def _write(directory: pathlib.Path, config: ShapesConfig) -> None:
+    partial = directory.parent / f".{directory.name}.partial"
+    if partial.exists():  # left by a process that was killed
+        shutil.rmtree(partial)
+    tfds.disable_progress_bar()
+    builder = Shapes(data_dir=partial, config=config, file_format="array_record")
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the partial folder, which is renamed below
+        builder.download_and_prepare()
+    os.rename(builder.data_path, directory)
+    shutil.rmtree(partial)

@@ -1,0 +1,56 @@
+"""Shapes as a TensorFlow Datasets (TFDS) data set, written as ArrayRecord and without TensorFlow."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from irg_jax.worlds.shapes.draw import SPLITS
+from irg_jax.worlds.shapes.world import make_trajectory
+
+
+@dataclasses.dataclass(kw_only=True)
+class ShapesConfig(tfds.core.BuilderConfig):
+    """Which records a data set holds: the seed, and how many of each split (at least one)."""
+
+    name: str = ""
+    seed: int = 0
+    train: int = 6000
+    held_out: int = 600
+
+    def __post_init__(self) -> None:
+        # TFDS refuses two different configs of the same name.
+        self.name = f"seed{self.seed}_train{self.train}_held_out{self.held_out}"
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Two-turn trajectories of coloured shapes in the order of their index; images stay PNG bytes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, config: ShapesConfig | None = None, **kwargs: Any):
+        super().__init__(config=config or ShapesConfig(), **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        # Encoded bytes pass through an Image feature without TensorFlow; arrays would need it.
+        features = tfds.features.FeaturesDict(
+            {
+                "key": tfds.features.Text(),
+                "prompt": tfds.features.Text(),
+                "thinking1": tfds.features.Text(),
+                "image1": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "thinking2": tfds.features.Text(),
+                "image2": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "scene": tfds.features.Text(),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, description=self.__doc__, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        del dl_manager  # nothing is downloaded
+        return {split: self._generate_examples(split, getattr(self.builder_config, split)) for split in SPLITS}
+
+    def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in range(count):
+            yield index, dataclasses.asdict(make_trajectory(self.builder_config.seed, split, index))

@@ -1,0 +1,56 @@
+"""The records: any number of trajectories, each made independently from (seed, split, index)."""
+
+import numpy as np
+
+from irg_jax.core.errors import UserError
+from irg_jax.data.images import encode_png
+from irg_jax.data.trajectory import Trajectory
+from irg_jax.worlds.shapes.draw import SPLITS, draw_scene
+from irg_jax.worlds.shapes.faults import plant_fault
+from irg_jax.worlds.shapes.objects import SIZE
+from irg_jax.worlds.shapes.prompts import WORDINGS, write_prompt
+from irg_jax.worlds.shapes.render import render_good, render_weak
+from irg_jax.worlds.shapes.scene import KINDS
+from irg_jax.worlds.shapes.thinking import write_plan, write_reflection
+
+
+def make_trajectory(seed: int, split: str, index: int, size: int = SIZE) -> Trajectory:
+    """Trajectory number ``index`` of a split; the same arguments give the same texts and pixels on every machine.
+
+    The kinds alternate (``index % 6``), so that consecutive records are balanced over GenEval's six.
+
+    Args:
+      seed: 0 to 2**64 - 1; another seed gives other records, with the same assignment to splits.
+      split: ``train`` or ``held_out``; the two share no combination of objects.
+      index: 0 to 2**48 - 1.
+      size: side of the square images in pixels, a multiple of 16 from 32 up.
+
+    Returns:
+      A Trajectory with PNG images, the key ``split/index`` and the scene as JSON.
+
+    Raises:
+      UserError: an argument is out of range.
+    """
+    if split not in SPLITS:
+        raise UserError(f"shapes: there is no split {split!r}; use one of {', '.join(SPLITS)}")
+    if not 0 <= seed < 1 << 64:
+        raise UserError(f"shapes: seed {seed} is out of range; use 0 to 2**64 - 1")
+    if not 0 <= index < 1 << 48:
+        raise UserError(f"shapes: index {index} is out of range; use 0 to 2**48 - 1")
+    if size < 32 or size % 16:
+        raise UserError(f"shapes: size {size} is not a multiple of 16 from 32 up; use 32 or 64")
+    stream = SPLITS.index(split) << 48 | index
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, stream], np.uint64)))
+    kind = KINDS[index % len(KINDS)]
+    scene = draw_scene(rng, kind, split)
+    prompt = write_prompt(scene, int(rng.integers(len(WORDINGS[kind]))))
+    fault, weak_objects = plant_fault(rng, scene.objects)
+    return Trajectory(
+        key=f"{split}/{index:06d}",
+        prompt=prompt,
+        thinking1=write_plan(scene.objects),
+        image1=encode_png(render_weak(weak_objects, size)),
+        thinking2=write_reflection(scene.objects, fault),
+        image2=encode_png(render_good(scene.objects, size)),
+        scene=scene.to_json(),
+    )

@@ -1,0 +1,42 @@
+"""The gallery: how thinking is formatted, and which samples are shown."""
+
+import base64
+import io
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from irg_jax.reporting import gallery
+from irg_jax.reporting.load import Sample, Turn
+from irg_jax.reporting.scoring import SampleScore
+
+
+def test_thinking_is_formatted_and_escaped():
+    steps = "### Step-by-Step Modification Guidance:\n1. Add <it>. 2. Sharpen.\n- so\n- and so"
+    text = f"<think> Dull & pale.\n{steps} </think>"
+    assert gallery.thinking_html(text) == (
+        "<p>Dull &amp; pale.</p><h4>Step-by-Step Modification Guidance</h4>"
+        "<ol><li>Add &lt;it&gt;.</li><li>Sharpen.</li></ol><ul><li>so</li><li>and so</li></ul>"
+    )
+
+
+def test_the_kinds_take_turns():
+    samples = [(name, SampleScore(name[0], (None, None), None, False)) for name in ("a1", "a2", "a3", "b1")]
+    assert [name for name, _ in gallery.interleave_kinds(samples, 3)] == ["a1", "b1", "a2"]
+
+
+def test_a_card_shows_both_images_and_both_thinkings_with_at_most_512_pixels_per_side():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 600, 1200, 3), np.uint8)
+    pixels[1, 300:] = 0
+    small, large = Image.fromarray(pixels[0, :32, :32]), Image.fromarray(pixels[1])
+    turns = (Turn("first", small, True), Turn("second", large, False))
+    sample = Sample(pathlib.Path("x"), "a <red> circle", 3, 7, "run", 40, "", turns)
+    html = gallery.card(sample, None)
+    for label in ("Thinking 1", "Image 1", "Thinking 2", "Image 2", "first", "second", "a &lt;red&gt; circle"):
+        assert label in html
+    encoded = [part.split('"')[0] for part in html.split("data:image/png;base64,")[1:]]
+    shown = [Image.open(io.BytesIO(base64.b64decode(text))) for text in encoded]
+    np.testing.assert_array_equal(np.asarray(shown[0]), pixels[0, :32, :32])
+    assert shown[1].size == (512, 256)
+    assert html.count("cut off: ran out of tokens") == 1

@@ -1,0 +1,209 @@
+"""The sampler against a reference without a KV cache: a whole packed sequence for every token and every velocity."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irg_jax.core.errors import UserError
+from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.images import encode_png
+from irg_jax.data.packing import layout
+from irg_jax.data.packing.layout import Budgets, RowBuilder
+from irg_jax.data.processor import Processor
+from irg_jax.models import flow
+from irg_jax.models.attention.spans import Spans
+from irg_jax.models.transformer import Stream, abstract_model
+from irg_jax.models.vae.latents import to_bytes, to_unit, unpatchify
+from irg_jax.sampling import two_turn
+from irg_jax.sampling.config import SamplingConfig
+from irg_jax.sampling.guidance import Guidance, guide
+from irg_jax.sampling.sampler import Origin, Sampler
+from tests import tiny
+
+CONFIG = SamplingConfig(
+    system_prompt="think, then draw",
+    image_size=(32, 32),
+    prompt_bucket=8,
+    max_prompt=32,
+    max_thinking=(7, 9),
+    temperature=0.0,
+    time_points=4,
+    timestep_shift=3.0,
+    turn1=Guidance(text_scale=4.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0),
+    turn2=Guidance(text_scale=3.0, image_scale=2.0, interval=(0.0, 1.0), renorm="text_channel", renorm_min=0.0),
+)
+PROMPTS = ["a red circle", "two blue squares above a green bench"]
+
+
+@functools.cache
+def sampler(config: SamplingConfig = CONFIG) -> Sampler:
+    return Sampler(
+        abstract_model(tiny.CONFIG, tiny.EXECUTION)[0],
+        tiny.weights(),
+        vae=tiny.VAE,
+        processor=tiny.processor(),
+        config=config,
+        origin=Origin("here", 1),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="has_noised")
+def hidden_states(batch, noised, t, has_noised):
+    model = tiny.model()
+    und, gen, vit = batch["und"], batch["gen"], batch["vit"]
+    x = tiny.latents(batch)
+    if has_noised:
+        # The noised image comes last and fills up the row's generation tokens in order.
+        x = jnp.where(gen["noised"][..., None], noised[jnp.cumsum(gen["noised"], axis=1) - 1], x)
+    features = model.vit_features(
+        to_unit(vit["patches"]), vit["pos_id"], Spans(vit["position"], vit["start"], vit["end"])
+    )
+    und_x = model.embed_und(und["ids"], und["vit"], features)
+    gen_x = model.embed_gen(x, jnp.where(gen["noised"], t, 0.0), gen["pos_id"])
+    names = ("position", "rope", "start", "end")
+    und_h, gen_h, _ = model(Stream(und_x, *(und[n] for n in names)), Stream(gen_x, *(gen[n] for n in names)))
+    return und_h, gen_h
+
+
+class Reference:
+    """Two turns as in docs/method.md: each context is a packed sequence of its own, run whole each time."""
+
+    def __init__(self, seed: int, index: int):
+        self.model, processor = tiny.model(), tiny.processor()
+        # A random model decodes ids that are not text; here a text is its ids, written as numbers.
+        tokenizer = types.SimpleNamespace(**vars(processor.tokenizer), encode=lambda s: [int(i) for i in s.split()])
+        self.encode, self.tokenizer = processor.tokenizer.encode, tokenizer
+        self.processor = Processor(tokenizer, processor.vae_transform, processor.vit_transform)
+        self.key = jax.random.fold_in(jax.random.key(seed), index)
+
+    def text(self, ids) -> Text:
+        return Text(" ".join(str(int(i)) for i in ids), need_loss=True)
+
+    def forward(self, parts, noised=None, t=0.0):
+        """Hidden states of both streams; ``noised`` replaces the latents of the last image."""
+        budgets = Budgets(und=160, gen=64, vit=32, images=4, image_size=(32, 32), vit_patch=192)
+        builder = RowBuilder(self.processor, tiny.CONFIG.geometry)
+        conversation = Conversation("reference", tuple(parts))
+        builder.add(conversation, layout.segments(conversation, self.processor), 0, 0)
+        batch = tiny.batch(builder.build(budgets))
+        blank = jnp.zeros((16, tiny.CONFIG.token_channels))
+        latents = blank if noised is None else noised
+        und_h, gen_h = hidden_states(batch, latents, t, has_noised=noised is not None)
+        return und_h[0], gen_h[0], batch["und"], batch["gen"]
+
+    def decode(self, parts, maximum):
+        """Greedy decoding: the whole sequence again for each token."""
+        ids = []
+        while len(ids) < maximum - 2:
+            hidden, _, und, _ = self.forward([*parts, self.text(ids)])
+            last = int((und["position"][0] >= 0).sum()) - 2  # before eos, which is not decoded yet
+            following = int(jnp.argmax(self.model.logits(hidden[None])[0, last]))
+            if following == self.tokenizer.eos:
+                break
+            ids.append(following)
+        return ids
+
+    def velocity(self, parts, x, t):
+        blank = encode_png(np.zeros((32, 32, 3), np.uint8))
+        _, hidden, _, gen = self.forward([*parts, Image(blank, need_loss=True)], x, t)
+        return self.model.velocity(hidden[None])[0][gen["noised"][0]]
+
+    def sample_image(self, guidance, turn, full, no_text, no_image):
+        x = jax.random.normal(jax.random.fold_in(self.key, 2 * turn + 1), (16, tiny.CONFIG.token_channels))
+        times = flow.time_points(CONFIG.time_points, CONFIG.timestep_shift)
+        for t, following in zip(times[:-1], times[1:], strict=True):
+            v = self.velocity(full, x, t)
+            if guidance.active(t):
+                others = [self.velocity(c, x, t)[None] if c is not None else None for c in (no_text, no_image)]
+                v = guide(guidance, v[None], *others)[0]
+            x = x + (following - t) * v
+        latents = unpatchify(x.reshape(1, 4, 4, -1), tiny.CONFIG.latent_patch)
+        return np.asarray(to_bytes(tiny.VAE.decode(latents)))[0]
+
+    def __call__(self, prompt):
+        system, prompt = (self.text(self.encode(s)) for s in (CONFIG.system_prompt, prompt))
+        ids1 = self.decode([system, prompt], CONFIG.max_thinking[0])
+        first = [system, prompt, self.text(ids1)]
+        image1 = self.sample_image(CONFIG.turn1, 0, first, [system], None)
+        with_image = [*first, Image(encode_png(image1), need_vae=True, need_vit=True)]
+        ids2 = self.decode(with_image, CONFIG.max_thinking[1])
+        thinking2 = self.text(ids2)
+        image2 = self.sample_image(CONFIG.turn2, 1, [*with_image, thinking2], with_image, [*first, thinking2])
+        return (ids1, image1), (ids2, image2)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_matches_the_reference_under_every_guidance_branch(index):
+    decode = tiny.processor().tokenizer.decode
+    result = sampler()(PROMPTS, seed=5)[index]
+    for turn, (ids, image) in zip(result.turns, Reference(5, index)(PROMPTS[index]), strict=True):
+        assert turn.thinking == decode(ids)
+        assert np.abs(turn.image.astype(int) - image).max() <= 1
+
+
+def test_a_trajectory_does_not_depend_on_its_batch():
+    both = sampler()(PROMPTS, seed=1)
+    alone = sampler()([PROMPTS[1]], seed=1, indices=[1])[0]
+    for a, b in zip(both[1].turns, alone.turns, strict=True):
+        assert a.thinking == b.thinking
+        assert np.abs(a.image.astype(int) - b.image).max() <= 1
+
+
+def test_the_seed_determines_images_and_one_turn_equals_the_first_of_two():
+    two, again, other = (sampler()(PROMPTS, seed=seed) for seed in (1, 1, 2))
+    one = sampler()(PROMPTS, seed=1, turns=1)
+    for i in range(2):
+        assert (two[i].turns[1].image == again[i].turns[1].image).all()
+        assert (two[i].turns[0].image != other[i].turns[0].image).any()
+        assert len(one[i].turns) == 1
+        assert (one[i].turns[0].image == two[i].turns[0].image).all()
+
+
+def test_thinking_that_does_not_end_is_truncated_and_not_complete():
+    for turn, maximum in zip(sampler()(PROMPTS, seed=1)[0].turns, CONFIG.max_thinking, strict=True):
+        assert not turn.complete
+        assert len(tiny.processor().tokenizer.encode(turn.thinking)) >= 1
+        assert maximum > 2
+
+
+def test_thinking_at_a_temperature_depends_on_the_seed():
+    warm = sampler(dataclasses.replace(CONFIG, temperature=5.0))
+    a, again, b = (warm(PROMPTS, seed=seed, turns=1)[0].turns[0].thinking for seed in (1, 1, 2))
+    assert a == again
+    assert a != b
+
+
+def test_another_prompt_of_the_same_bucket_is_not_compiled_again():
+    sampler()(["a red circle"])
+    compiled = [f._cache_size() for f in (two_turn.first_turn, two_turn.second_turn, two_turn.decode_latents)]
+    sampler()(["a blue square"])
+    assert [f._cache_size() for f in (two_turn.first_turn, two_turn.second_turn, two_turn.decode_latents)] == compiled
+
+
+def test_given_thinking_and_noise_replace_sampled_ones():
+    (result,) = sampler()([PROMPTS[0]], seed=1)
+    thinking = [["a red"], ["a bench"]]
+    noise = [np.zeros((1, 16, tiny.CONFIG.token_channels), np.float32)] * 2
+    given, again = (sampler()([PROMPTS[0]], seed=seed, thinking=thinking, noise=noise)[0] for seed in (1, 2))
+    assert [turn.thinking for turn in given.turns] == ["a red", "a bench"]
+    assert all((a.image == b.image).all() for a, b in zip(given.turns, again.turns, strict=True))  # nothing is random
+    assert (given.turns[0].image != result.turns[0].image).any()
+    with pytest.raises(UserError, match=r"sampling.max_thinking\[0\] 7"):
+        sampler()([PROMPTS[0]], thinking=[["a red bench " * 4]])
+
+
+def test_an_image_size_that_the_vae_transform_never_returns_raises():
+    with pytest.raises(UserError, match="sampling.image_size.*nearest is"):
+        sampler(dataclasses.replace(CONFIG, image_size=(64, 64)))
+
+
+def test_a_prompt_that_is_too_long_and_a_third_turn_raise():
+    with pytest.raises(UserError, match="sampling.max_prompt 32"):
+        sampler()(["circle " * 40])
+    with pytest.raises(UserError, match="turns: 3"):
+        sampler()(PROMPTS, turns=3)

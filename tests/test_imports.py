@@ -1,0 +1,24 @@
+"""A folder imports only what is below it; commands, on top, import anything; the data knows nothing of the models."""
+
+import ast
+import pathlib
+
+import irg_jax
+
+BELOW_TO_ABOVE = [
+    *("core", "sharding", "models", "data", "worlds", "checkpoints"),
+    *("sampling", "training", "perf", "planning", "reporting", "experiment"),
+]
+PACKAGE = pathlib.Path(irg_jax.__file__).parent
+
+
+def test_a_folder_imports_only_what_is_below_it():
+    rank, wrong = {name: i for i, name in enumerate(BELOW_TO_ABOVE)}, []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        folder = path.relative_to(PACKAGE).parts[0]
+        imports = [n.module for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.ImportFrom)]
+        for name in (module.split(".")[1] for module in imports if module and module.startswith("irg_jax.")):
+            unknown = name not in rank
+            if unknown or (folder in rank and (rank[name] > rank[folder] or (folder, name) == ("data", "models"))):
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not wrong
