@@ -54,7 +54,8 @@ def run_command(
 def log_plainly() -> None:
     """Shows a command's own lines as they are; of the libraries, warnings and errors only."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for library in ("absl", "jax"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _load_with_overrides(argv: list[str]) -> ConfigDict:

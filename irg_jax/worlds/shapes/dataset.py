@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import logging
 import os
 import pathlib
 import shutil
@@ -62,8 +63,14 @@ def _write(directory: pathlib.Path, config: ShapesConfig) -> None:
     if partial.exists():  # left by a process that was killed
         shutil.rmtree(partial)
     tfds.disable_progress_bar()
+    # TFDS warns about every config that is not one of a fixed list. Adding the same filter again changes nothing.
+    logging.getLogger("absl").addFilter(_is_not_about_custom_config)
     builder = Shapes(data_dir=partial, config=config, file_format="array_record")
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the partial folder, which is renamed below
         builder.download_and_prepare()
     os.rename(builder.data_path, directory)
     shutil.rmtree(partial)
+
+
+def _is_not_about_custom_config(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Using custom data configuration")
