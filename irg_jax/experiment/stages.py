@@ -38,7 +38,9 @@ def run(config: StageConfig | ExperimentConfig, workdir: Path) -> None:
         stages = [("train", workdir, resolved)]
 
     for _, _, stage in stages:
-        check_rows(stage, make_mesh(stage.mesh))
+        mesh = make_mesh(stage.mesh)
+        check_rows(stage, mesh)
+        processes.check_rows_are_local(mesh)
     processes.run_on_primary(lambda: claim(workdir, config), "the run's folder")
     record = RunRecord(workdir)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import jax
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
-from irg_jax.core.errors import UserError
+from irg_jax.core.errors import ConfigError, UserError
 
 _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -56,3 +57,21 @@ def any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(flag).any())
+
+
+def check_rows_are_local(mesh: Mesh) -> None:
+    """Checks that all devices that share a row of the batch (axes ``context`` and ``tensor``) belong to one process.
+
+    Every process builds the rows of its own devices; two processes that share a row would build different rows for it.
+
+    Raises:
+      ConfigError: a row is shared by several processes.
+    """
+    for devices in mesh.devices.reshape(mesh.shape["data"] * mesh.shape["fsdp"], -1):
+        owners = len({device.process_index for device in devices})
+        if owners > 1:
+            raise ConfigError(
+                "mesh",
+                f"context {mesh.shape['context']} x tensor {mesh.shape['tensor']} puts a row on {owners} processes; "
+                "that is not supported yet: take a product that divides the devices of one process",
+            )

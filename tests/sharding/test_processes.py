@@ -4,10 +4,12 @@ import csv
 import shutil
 import socket
 import subprocess
+import types
 
+import numpy as np
 import pytest
 
-from irg_jax.core.errors import UserError
+from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.sharding import processes
 from tests import commands
 
@@ -80,6 +82,28 @@ def test_a_run_resumes_with_another_number_of_processes(runs, before, after, tmp
     outputs = train(workdir, root / "data", after)
     assert f"resuming from step {SAVED}" in outputs[0]
     assert losses(workdir) == pytest.approx(losses(root / "one"), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("axes", "accepted"),
+    [
+        (dict(data=2, fsdp=4, context=1, tensor=1), True),
+        (dict(data=1, fsdp=2, context=4, tensor=1), True),
+        (dict(data=1, fsdp=4, context=1, tensor=2), True),
+        (dict(data=1, fsdp=1, context=8, tensor=1), False),
+        (dict(data=1, fsdp=1, context=1, tensor=8), False),
+        (dict(data=1, fsdp=1, context=4, tensor=2), False),
+    ],
+)
+def test_a_row_that_several_processes_share_is_refused(axes, accepted):
+    """Two processes with four devices each, as a mesh of real devices would list them."""
+    devices = [types.SimpleNamespace(process_index=i // 4) for i in range(8)]
+    mesh = types.SimpleNamespace(shape=axes, devices=np.array(devices).reshape(*axes.values()))
+    if accepted:
+        processes.check_rows_are_local(mesh)
+    else:
+        with pytest.raises(ConfigError, match=r"config.mesh: context \d x tensor \d puts a row on 2 processes"):
+            processes.check_rows_are_local(mesh)
 
 
 @pytest.mark.parametrize(
