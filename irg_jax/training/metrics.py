@@ -15,6 +15,7 @@ import tensorboardX
 
 from irg_jax.core.chips import mfu
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import write_text
 from irg_jax.training.config import StageConfig
 from irg_jax.training.flops import train_step_flops
 
@@ -157,12 +158,10 @@ class MetricWriter:
         return text.getvalue()
 
     def _rewrite(self, rows: list[dict[str, float]]) -> None:
-        # Through a temporary file, so that a kill at any moment leaves either the old rows or the new ones.
+        # Completely or not at all, so that a kill at any moment leaves either the old rows or the new ones.
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(self._columns)
-        partial = self._path.with_suffix(".csv.tmp")
-        partial.write_text(header.getvalue() + "".join(map(self._line, rows)))
-        os.replace(partial, self._path)
+        write_text(self._path, header.getvalue() + "".join(map(self._line, rows)))
         self._file = self._path.open("a")
 
 

@@ -37,7 +37,7 @@ def test_a_new_column_keeps_old_rows(tmp_path):
     writer.write(3, {"loss": 0.25})
     writer.close()
     assert (tmp_path / "metrics.csv").read_text() == 'step,loss,"loss/a,b"\n1,1.0,\n2,0.5,0.25\n3,0.25,\n'
-    assert not list(tmp_path.glob("*.tmp"))
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.csv", "tensorboard"}, "no temporary file is left"
 
 
 def test_rows_are_on_disk_before_close(tmp_path):
