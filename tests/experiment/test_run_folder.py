@@ -59,7 +59,10 @@ def _rename(section, old, new):
     [
         (lambda saved: saved["optim"].pop("ema_decay"), "only this run's config has the key optim.ema_decay"),
         (lambda saved: saved.update(extra=1), "only the config.json there has the key extra"),
-        (lambda saved: _rename(saved["optim"], "ema_decay", "decay"), "the config.json there has the key optim.decay"),
+        (
+            lambda saved: _rename(saved["optim"], "ema_decay", "decay"),
+            "only the config.json there has the key optim.decay",
+        ),
         (
             lambda saved: saved.update(lora={"rank": 4, "alpha": 4.0, "weights": "q"}),
             "only this run's config has the key lora",
