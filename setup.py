@@ -40,6 +40,7 @@ setup(
         # Upper bounds only where the next major version is known to be able to break: the 0.x projects below promise
         # nothing from one minor version to the next, so a bound there would only stop the newest jax.
         "absl-py>=2.1,<3",
+        "etils[epath]>=1.9",
         "flax>=0.12.8",
         "grain>=0.2.18",
         # tensorflow-datasets imports it without declaring it.
@@ -72,5 +73,8 @@ setup(
         ],
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
+        # gs:// paths: files, and what Orbax asks of a bucket beside them.
+        "gcs": ["gcsfs>=2024.2", "google-cloud-storage>=2.14", "google-cloud-storage-control>=1.0"],
+        "wandb": ["wandb>=0.18"],
     },
 )

@@ -92,11 +92,28 @@ def get_config() -> ConfigDict:
         ema_decay=0.995,
         accumulate=1,  # microbatches per step
         freeze=(),  # (regex, step): weights frozen from that step on, such as (("^vit", 0),)
+        skip_nonfinite=0,  # steps with an infinite or NaN loss that may be left out before the run stops
     )
     c.init_from = ""  # a run, or a folder of irg_jax.convert, whose EMA weights this stage starts from
     c.mesh = _section(data=1, fsdp=-1, context=1, tensor=1)  # devices along each axis; −1 is what is left
-    c.checkpoint = _section(every=500, keep=2)  # steps, checkpoints
-    c.log = _section(every=10)  # steps
+    c.checkpoint = _section(
+        every=500,  # steps
+        minutes=0.0,  # saved after so many minutes too; 0 for never
+        keep=2,  # of the latest
+        keep_every=0,  # steps: multiples of it are kept too; 0 for none
+        best="",  # the one with the lowest value of this is kept too, such as "validation/loss"
+    )
+    c.log = _section(
+        every=10,  # steps, over which metrics are means
+        stall_factor=20.0,  # a step that takes this many medians is reported, with the process that stands still
+        wandb="",  # project on Weights & Biases; needs the extra wandb
+    )
+    c.validation = _section(
+        every=0,  # steps; with the EMA weights on held-out data; 0 for never
+        batches=4,  # always the same, with the same timesteps and noise
+        dir="",  # folder of held-out data; empty for the shapes world's own
+        prompts=(),  # an image is sampled for each of them
+    )
 
     # --- sampling (IRG, arXiv 2509.06945, section 3.3); a guidance scale of 1 leaves its branch out
     c.sampling = _section(

@@ -6,20 +6,28 @@ Thinks, generates an image, reflects and generates a better one. The result of -
     --image FILE --prompt "question"              answers a question about an image
     --task edit --image FILE --prompt "change"    edits an image
     --task text_to_image --prompt "…"             generates an image without thinking
+
+Several processes (``JAX_COORDINATOR_ADDRESS`` and the like, as for training) share the prompts: process p of P takes
+prompts p, p + P, … and samples them on its own devices, with its own copy of the weights. For a model that does not fit
+the devices of one process, start one process per host, which has all of its devices.
 """
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import UserError
 from irg_jax.data import images
 from irg_jax.sampling import config, engine, output
 from irg_jax.sampling.sampler import Sampler
+from irg_jax.sharding import processes
+from irg_jax.sharding.mesh import MeshConfig
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of a run, or of irg_jax.convert", required=True)
 _TASK = flags.DEFINE_enum(
@@ -31,7 +39,12 @@ _IMAGE = flags.DEFINE_string("image", None, "the image to answer a question abou
 _OUT = flags.DEFINE_string("out", None, "folder for the images and thinking texts", required=True)
 _TURNS = flags.DEFINE_integer("turns", 2, "1: one image; 2: reflects and generates a second one")
 _SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same images")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "prompts sampled together", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 16, "prompts sampled together, over all devices of a process", lower_bound=1
+)
+_MESH = flags.DEFINE_multi_string(
+    "mesh", [], "AXIS=DEVICES, such as tensor=4; the devices that are left split the batch (axis fsdp)"
+)
 _SAMPLING = flags.DEFINE_multi_string(
     "sampling", [], "KEY=VALUE in the config section sampling, such as temperature=0.0"
 )
@@ -56,21 +69,28 @@ def main() -> None:
     if (_IMAGE.value is not None) != (task in ("edit", "answer")):
         raise UserError(f"--task {task}: {'needs' if _IMAGE.value is None else 'does not take'} --image FILE")
     prompts = [_PROMPT.value] if _PROMPT.value is not None else _read_prompts(Path(_PROMPTS.value or ""))
-    sampler = engine.load_sampler(_CHECKPOINT.value, _PRESET.value or "", **config.parse_assignments(_SAMPLING.value))
-    sampler.check(prompts, _TURNS.value)
-    if task == "reason":
-        _reason(sampler, prompts)
-    elif task == "text_to_image":
-        _text_to_image(sampler, prompts)
-    else:
-        _edit_or_answer(sampler, task, prompts)
+    axes = config.parse_assignments(_MESH.value, "mesh")
+    mesh = dataclass_from_mapping(MeshConfig, axes, "mesh") if axes else None
+    changes = config.parse_assignments(_SAMPLING.value)
+    processes.initialize()
+    share = range(jax.process_index(), len(prompts), jax.process_count())
+    if share:
+        sampler = engine.load_sampler(_CHECKPOINT.value, _PRESET.value or "", mesh=mesh, **changes)
+        sampler.check(prompts, _TURNS.value)
+        if task == "reason":
+            _reason(sampler, prompts, share)
+        elif task == "text_to_image":
+            _text_to_image(sampler, prompts, share)
+        else:
+            _edit_or_answer(sampler, task, prompts, share)
+    processes.wait_for_all("generated")
 
 
-def _reason(sampler: Sampler, prompts: Sequence[str]) -> None:
+def _reason(sampler: Sampler, prompts: Sequence[str], share: range) -> None:
     given = _given_thinking_and_noise()
     if any(given.values()) and _PROMPT.value is None:
         raise UserError("--thinking1, --thinking2 and --noise need --prompt, not --prompts")
-    for indices, size in _batches(prompts):
+    for indices, size in _batches(share):
         batch = [prompts[i] for i in indices]
         results = sampler(batch, seed=_SEED.value, indices=indices, turns=_TURNS.value, **given)
         for result in results[:size]:
@@ -78,20 +98,21 @@ def _reason(sampler: Sampler, prompts: Sequence[str]) -> None:
             logging.info("%s: %s", _folder(result.index), result.prompt)
 
 
-def _text_to_image(sampler: Sampler, prompts: Sequence[str]) -> None:
-    for indices, size in _batches(prompts):
+def _text_to_image(sampler: Sampler, prompts: Sequence[str], share: range) -> None:
+    for indices, size in _batches(share):
         sampled = sampler.text_to_image([prompts[i] for i in indices], seed=_SEED.value, indices=indices)
         for i, image in list(zip(indices, sampled, strict=True))[:size]:
             _write(i, "image.png", images.encode_png(image), prompts[i])
 
 
-def _edit_or_answer(sampler: Sampler, task: str, prompts: Sequence[str]) -> None:
+def _edit_or_answer(sampler: Sampler, task: str, prompts: Sequence[str], share: range) -> None:
     path = Path(_IMAGE.value or "")
     try:
         image = images.decode(path.read_bytes(), str(path))
     except OSError as error:
         raise UserError(f"--image {path}: cannot be read ({error.strerror})") from error
-    for i, prompt in enumerate(prompts):
+    for i in share:
+        prompt = prompts[i]
         if task == "edit":
             _write(i, "image.png", images.encode_png(sampler.edit(image, prompt, seed=_SEED.value)), prompt)
         else:
@@ -113,11 +134,11 @@ def _given_thinking_and_noise() -> dict[str, list]:
     return {"thinking": thinking, "noise": noise}
 
 
-def _batches(prompts: Sequence[str]) -> list[tuple[list[int], int]]:
+def _batches(share: range) -> list[tuple[list[int], int]]:
     """Indices of the prompts of each batch, and how many of them are real: the last batch is padded to one size."""
-    size = min(_BATCH_SIZE.value, len(prompts))
-    starts = range(0, len(prompts), size)
-    return [([min(i, len(prompts) - 1) for i in range(k, k + size)], min(size, len(prompts) - k)) for k in starts]
+    size = min(_BATCH_SIZE.value, len(share))
+    starts = range(0, len(share), size)
+    return [([share[min(i, len(share) - 1)] for i in range(k, k + size)], min(size, len(share) - k)) for k in starts]
 
 
 def _folder(index: int) -> Path:
@@ -142,4 +163,4 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, on_failure=processes.announce_failure)

@@ -29,7 +29,7 @@ find_buckets() {
 # completed. Called before any machine is requested.
 require_renames() {
   local bucket answer
-  bucket=$(workdir)
+  bucket=$(argument workdir)
   [[ $bucket == gs://* ]] || return 0
   bucket=${bucket#gs://} && bucket=gs://${bucket%%/*}
   answer=$(run gcloud storage buckets describe "$bucket" "--format=value(hierarchical_namespace.enabled)") ||

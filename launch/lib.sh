@@ -28,7 +28,7 @@ run() {
 }
 
 # parse "OPTION..." ARGUMENT...: sets the variable of each option to the value of --OPTION=VALUE or --OPTION VALUE, and
-# the array `arguments` to the words after --.
+# the array `arguments` to the words after --. Every script has --help and --dry_run, those with check.sh --unchecked.
 parse() {
   local _known=" $1 " _option
   shift
@@ -36,6 +36,11 @@ parse() {
     case $1 in
       --help) usage && exit ;;
       --dry_run) dry_run=yes ;;
+      --unchecked)
+        [[ -v unchecked ]] || die "--unchecked: no such option; see $0 --help"
+        # shellcheck disable=SC2034  # read by check.sh
+        unchecked=yes
+        ;;
       --) arguments=("${@:2}") && return ;;
       --*)
         _option=${1%%=*} && _option=${_option#--}
@@ -63,18 +68,26 @@ require_counts() {
   done
 }
 
+# require_numbers OPTION...: refuses a value that is not a whole number, which may be zero.
+require_numbers() {
+  local _option
+  for _option; do
+    [[ ${!_option} =~ ^(0|[1-9][0-9]*)$ ]] || die "--$_option=${!_option}: not a whole number"
+  done
+}
+
 # require_training: refuses a command line without arguments for irg_jax.train.
 require_training() {
   ((${#arguments[@]})) || die "nothing to train: give --config and --workdir after --, see $0 --help"
 }
 
-# workdir: prints the value of --workdir among the arguments.
-workdir() {
+# argument NAME: prints the value of --NAME among the arguments.
+argument() {
   local i
   for i in "${!arguments[@]}"; do
     case ${arguments[i]} in
-      --workdir=*) printf '%s\n' "${arguments[i]#*=}" ;;
-      --workdir) printf '%s\n' "${arguments[i + 1]-}" ;;
+      "--$1="*) printf '%s\n' "${arguments[i]#*=}" ;;
+      "--$1") printf '%s\n' "${arguments[i + 1]-}" ;;
     esac
   done
 }
@@ -82,7 +95,7 @@ workdir() {
 # require_shared_workdir: refuses a --workdir that not all machines see, or that is deleted with them.
 require_shared_workdir() {
   require_training
-  [[ $(workdir) == @(gs:/|)/* ]] ||
+  [[ $(argument workdir) == @(gs:/|)/* ]] ||
     die "--workdir after -- must be on storage that all machines see and that outlives them: gs:// or a mounted folder"
 }
 

@@ -5,14 +5,11 @@ import signal
 
 import pytest
 
+from tests import commands
+
 # Set, not defaulted: a GPU or TPU machine runs the same tests on the same eight devices.
 os.environ["JAX_PLATFORMS"] = "cpu"
-_FLAGS = (
-    "--xla_force_host_platform_device_count=8",
-    # Tests compile for seconds what then runs for milliseconds: fast code costs twice the time that it saves.
-    "--xla_backend_optimization_level=0",
-)
-for _flag in _FLAGS:
+for _flag in ("--xla_force_host_platform_device_count=8", *commands.FAST_COMPILATION):
     if _flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
 
@@ -20,6 +17,12 @@ from absl import flags  # noqa: E402  (the environment comes first)
 
 # Grain's worker processes read absl flags, which a program parses and pytest does not.
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(autouse=True)
+def no_compilation_cache(monkeypatch):
+    """A command that a test runs in this process does not turn the cache on for the tests after it."""
+    monkeypatch.setattr("irg_jax.core.compile_cache.enable", lambda folder: None)
 
 
 @pytest.fixture

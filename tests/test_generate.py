@@ -1,6 +1,8 @@
 """The generate command: what it writes, what its images depend on, which errors it reports."""
 
 import json
+import socket
+import subprocess
 
 import numpy as np
 import pytest
@@ -37,6 +39,19 @@ def generate(trained, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(generate):
     return generate("--prompt", PROMPT)
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("prompts") / "prompts.txt"
+    file.write_text("\n\n".join(PROMPTS) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def from_file(generate, prompts):
+    """The folders of all prompts. Batches of two; the last has one prompt."""
+    return sorted(generate("--prompts", prompts, "--batch_size=2").iterdir())
 
 
 def _files(folder):
@@ -85,12 +100,8 @@ def test_one_turn_equals_the_first_of_two(alone, generate):
     assert all(files[name] == both[name] for name in ("thinking1.txt", "turn1.png"))
 
 
-def test_prompts_of_a_file_do_not_affect_each_other(alone, generate, tmp_path):
-    file = tmp_path / "prompts.txt"
-    file.write_text("\n\n".join(PROMPTS) + "\n")
-    # Batches of two; the last has one prompt.
-    out = generate("--prompts", file, "--batch_size=2")
-    folders = sorted(out.iterdir())
+def test_prompts_of_a_file_do_not_affect_each_other(alone, from_file):
+    folders = from_file
     assert [folder.name for folder in folders] == ["00000", "00001", "00002"]
     assert [_record(folder)["prompt"] for folder in folders] == PROMPTS
     assert [_record(folder)["index"] for folder in folders] == [0, 1, 2]
@@ -100,6 +111,28 @@ def test_prompts_of_a_file_do_not_affect_each_other(alone, generate, tmp_path):
     assert [turn["thinking"] for turn in _record(folders[0])["turns"]] == [
         turn["thinking"] for turn in _record(alone)["turns"]
     ]
+
+
+def test_two_processes_share_the_prompts_and_write_what_one_does(trained, from_file, prompts, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    line = commands.command_line(
+        "generate", f"--checkpoint={trained}", f"--prompts={prompts}", f"--out={tmp_path}", "--batch_size=2"
+    )
+    started = []
+    for index in range(2):
+        names = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        environment = commands.environment() | names | {"JAX_PLATFORMS": "cpu"}
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(subprocess.Popen(line, cwd=commands.ROOT, env=environment, **pipes))
+    outputs = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], outputs
+    assert "00000: " in outputs[0] and "00002: " in outputs[0] and "00001: " not in outputs[0]  # those of process 0
+    for one, two in zip(from_file, sorted(tmp_path.iterdir()), strict=True):
+        assert (two.name, _record(two)) == (one.name, _record(one))
+        for name in ("turn1.png", "turn2.png"):
+            assert np.abs(_image(two / name) - _image(one / name)).max() <= 1  # batches of other rows round differently
 
 
 @pytest.mark.parametrize(
@@ -132,6 +165,11 @@ def test_other_tasks_and_presets(generate, alone, flags, name):
         (["--prompt=" + "a red circle and " * 20], "more than sampling.max_prompt 32"),
         (["--prompt=x", "--turns=3"], "turns: 3 is not 1 or 2"),
         (["--prompt=x", "--batch_size=0"], "batch_size"),
+        (
+            ["--prompt=x", "--mesh=tensor=3"],
+            "config.mesh: data 1 x fsdp -1 x context 1 x tensor 3 does not make 1 device",
+        ),
+        (["--prompt=x", "--mesh=heads=2"], "config.mesh.heads: unknown key"),
     ],
 )
 def test_a_bad_request_is_a_one_line_error_and_writes_nothing(trained, tmp_path, flags, message):

@@ -94,6 +94,26 @@ def test_the_saved_config_repeats_the_run_elsewhere(whole, tmp_path):
     assert curve(tmp_path) == curve(whole)
 
 
+def test_validation_and_a_profile_change_nothing_and_leave_their_figures_images_and_trace(whole, tmp_path):
+    flags = ["--config.validation.every=6", "--config.validation.batches=1", "--profile=3:2"]
+    flags.append("--config.validation.prompts=('a photo of one red circle',)")
+    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *OVERRIDES, *flags)
+    assert done.returncode == 0, done.stderr
+    assert curve(tmp_path) == curve(whole)
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        validated = {
+            row["step"]: float(row["validation/loss"]) for row in csv.DictReader(file) if row["validation/loss"]
+        }
+    assert list(validated) == ["6", "12"] and validated["12"] < validated["6"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("validation/**/*.png")) == [
+        f"validation/{step:08d}/00/turn{turn}.png" for step in (6, 12) for turn in (1, 2)
+    ]
+    assert b"validation/00_a_photo_of_one_red_circle/turn2" in b"".join(
+        path.read_bytes() for path in (tmp_path / "tensorboard").iterdir()
+    )
+    assert list(tmp_path.glob("profile/**/*.xplane.pb")) and (tmp_path / "profile" / "memory.prof").stat().st_size > 0
+
+
 def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
     flags = [*commands.small(steps=1), f"--config.init_from={whole}", f"--config.data.dir={whole}/data/shapes"]
     flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")

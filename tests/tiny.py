@@ -122,6 +122,7 @@ def optim(**changes) -> OptimConfig:
     values = dict(
         lr=1e-2, schedule="constant", final_lr=1e-3, warmup_steps=0, b1=0.9, b2=0.95, eps=1e-8, weight_decay=0.0,
         clip_norm=1.0, moments_dtype="float32", ema_dtype="float32", ema_decay=0.9, accumulate=1, freeze=(),
+        skip_nonfinite=0,
     )  # fmt: skip
     return OptimConfig(**values | changes)
 

@@ -9,6 +9,14 @@ class UserError(Exception):
     """
 
 
+class StorageError(Exception):
+    """Storage that went on answering with errors although it was asked again for about a minute.
+
+    Nothing is wrong with the run, so it is not a ``UserError``: the commands print it after ``error:`` and exit with
+    status 75, at which launchers start the run again.
+    """
+
+
 class ConfigError(UserError):
     """A key or value of a config that cannot be: ``config.optim.lr: must be > 0``.
 

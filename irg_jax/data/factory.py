@@ -41,17 +41,17 @@ def make_processor(config: ProcessorConfig, geometry: TokenGeometry) -> Processo
     return Processor(tokenizer, vae, vit)
 
 
-def _shapes(config: DataConfig, mode: str) -> Source[Conversation]:
+def _shapes(config: DataConfig, mode: str, split: str) -> Source[Conversation]:
     assert config.thinking1 and config.initial_target  # DataConfig requires both for this format
-    records = MappedSource(trajectories.open_source(config.dir, "train"), modes.THINKING1[config.thinking1])
+    records = MappedSource(trajectories.open_source(config.dir, split), modes.THINKING1[config.thinking1])
     return MappedSource(records, modes.learning_mode(mode, config.initial_target))
 
 
-def _irgl(config: DataConfig, mode: str) -> Source[Conversation]:
+def _irgl(config: DataConfig, mode: str, split: str) -> Source[Conversation]:
     return irgl.open_source(config.dir, mode)
 
 
-FORMATS: dict[str, Callable[[DataConfig, str], Source[Conversation]]] = {"shapes": _shapes, "irgl": _irgl}
+FORMATS: dict[str, Callable[[DataConfig, str, str], Source[Conversation]]] = {"shapes": _shapes, "irgl": _irgl}
 
 
 def make_budgets(config: DataConfig, geometry: TokenGeometry) -> Budgets:
@@ -61,18 +61,19 @@ def make_budgets(config: DataConfig, geometry: TokenGeometry) -> Budgets:
     return Budgets(**sizes, image_size=(edge, edge), vit_patch=3 * geometry.vit_patch**2)
 
 
-def make_packed_rows(config: DataConfig, geometry: TokenGeometry, *, length: int) -> PackedRows:
-    """Indexes the training split and plans its packing.
+def make_packed_rows(config: DataConfig, geometry: TokenGeometry, *, length: int, split: str = "train") -> PackedRows:
+    """Indexes a split and plans its packing.
 
     Args:
       config: the ``data`` section.
       geometry: of the model.
       length: rows that the run reads.
+      split: ``train`` or ``held_out``; folders of format ``irgl`` have no splits, and are read whole.
 
     Raises:
       UserError: a missing or damaged data set, a bad record, an invalid mixture.
     """
-    mixture = [MixtureSource(*entry, FORMATS[config.format](config, entry.mode)) for entry in config.mixture]
+    mixture = [MixtureSource(*entry, FORMATS[config.format](config, entry.mode, split)) for entry in config.mixture]
     return PackedRows(
         mixture,
         processor=make_processor(config, geometry),

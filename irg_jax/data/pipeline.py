@@ -8,7 +8,6 @@ import grain
 import jax
 import numpy as np
 
-from irg_jax.core.errors import ConfigError
 from irg_jax.core.geometry import TokenGeometry
 from irg_jax.data.config import DropoutConfig
 from irg_jax.data.conversation import Conversation, Source
@@ -118,29 +117,34 @@ class PackedRows:
         return names
 
 
-def batches(
-    rows: PackedRows, *, batch_size: int, process_index: int, process_count: int, threads: int
-) -> grain.DatasetIterator:
-    """An iterator over this process's share of every global batch; its state is one integer.
+class LocalBatches:
+    """Random access to a process's rows of every global batch: batch i holds the rows [i·B, (i + 1)·B) of the run.
 
-    A process takes consecutive rows, so the shares of all processes, concatenated, are the global batch in order.
+    Args:
+      rows: the packed rows of the run.
+      batch_size: B, rows of a global batch.
+      offsets: which of a batch's rows the process builds.
+    """
+
+    def __init__(self, rows: PackedRows, batch_size: int, offsets: Sequence[int]):
+        self._rows, self._batch_size, self._offsets = rows, batch_size, offsets
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._batch_size
+
+    def __getitem__(self, i: int) -> dict:
+        rows = [self._rows[i * self._batch_size + offset] for offset in self._offsets]
+        return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
+
+
+def batches(rows: PackedRows, *, batch_size: int, offsets: Sequence[int], threads: int) -> grain.DatasetIterator:
+    """An iterator over a process's rows of every global batch; its state is one integer, the same on every process.
 
     Args:
       rows: the packed rows of the run.
       batch_size: rows in a global batch.
-      process_index: index of this process.
-      process_count: number of processes.
+      offsets: which of a batch's rows this process builds, see ``sharding.batches.local_rows``.
       threads: threads that read and build rows.
-
-    Raises:
-      UserError: a batch size that is not a multiple of the number of processes.
     """
-    if batch_size % process_count:
-        raise ConfigError("data.batch_size", f"{batch_size} rows do not divide over {process_count} processes")
-    dataset = grain.MapDataset.source(rows).batch(batch_size // process_count, drop_remainder=True, batch_fn=_stack)
-    dataset = dataset[process_index::process_count]
+    dataset = grain.MapDataset.source(LocalBatches(rows, batch_size, offsets))
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)))
-
-
-def _stack(rows: Sequence[dict]) -> dict:
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)

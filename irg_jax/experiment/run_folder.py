@@ -2,76 +2,107 @@
 
 import datetime
 import json
+import logging
+import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import jax
 
-from irg_jax.core.config.files import load, to_json
+from irg_jax.core.config.files import from_json, to_json
 from irg_jax.core.config.schema import leaves
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import write_text
+from irg_jax.core.storage import AnyPath, as_path, read_text, retry, write_text
 from irg_jax.experiment.config import ExperimentConfig
+from irg_jax.experiment.environment import environment
+from irg_jax.experiment.resume import compare
 from irg_jax.training.config import StageConfig
 
 
-def claim(workdir: Path, config: StageConfig | ExperimentConfig) -> None:
-    """Saves the config as ``config.json`` in a new run's folder, or checks that the folder belongs to this config.
+def claim(workdir: str | os.PathLike[str], config: StageConfig | ExperimentConfig) -> list[str]:
+    """Saves the config as ``config.json`` in a new run's folder, or checks that the folder's run can go on with it.
+
+    What does not change the mathematics may differ, such as the mesh or how often is logged: ``config.json`` is then
+    replaced, and ``run.json`` keeps what has changed.
 
     Args:
-      workdir: the run's folder; made if missing.
+      workdir: the run's folder, or its URL; made if missing.
       config: as parsed, ``{workdir}`` not filled in, so that a run can be moved and repeated.
+
+    Returns:
+      the changes, such as ``log.every: 10 -> 50``, which are logged too.
 
     Raises:
       UserError: the folder belongs to a run of another config (the first key that differs is named), or cannot be
         written.
+      StorageError: the storage went on answering with errors.
     """
-    path = workdir / "config.json"
-    if not path.exists():
-        if any(workdir.glob("*/checkpoints")) or (workdir / "checkpoints").exists():
-            raise UserError(f"{workdir}: holds checkpoints but no config.json; choose another --workdir")
+    folder = as_path(workdir)
+    path = folder / "config.json"
+    if not retry(path.exists, f"{path}: cannot be read"):
+        if retry(lambda: _steps(folder), f"{folder}: cannot be read"):
+            raise UserError(f"{folder}: holds checkpoints but no config.json; choose another --workdir")
         try:
-            workdir.mkdir(parents=True, exist_ok=True)
+            retry(lambda: folder.mkdir(parents=True, exist_ok=True), f"{folder}: cannot be made")
         except OSError as error:
-            raise UserError(f"{workdir}: cannot be the run's folder ({error.strerror}); choose another") from error
-        try:
-            write_text(path, to_json(config))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); free the disk") from error
-        return
+            raise UserError(f"{folder}: cannot be the run's folder ({error.strerror}); choose another") from error
+        retry(lambda: write_text(path, to_json(config)), f"{path}: cannot be written")
+        return []
+    text = retry(lambda: read_text(path), f"{path}: cannot be read")
+    try:
+        saved = from_json(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not a saved config: {error}") from error
     # Through JSON, which makes tuples and lists the same.
-    mine, saved = (dict(leaves(json.loads(to_json(values)))) for values in (config, load(path)))
-    for key in sorted(mine.keys() ^ saved.keys()):
-        holder = f"the {path.name} there" if key in saved else "this run's config"
-        raise UserError(
-            f"{workdir}: belongs to another run or to another version of irg_jax: only {holder} has the key {key}; "
-            "choose another --workdir"
-        )
-    for key in sorted(mine):
-        if mine[key] != saved[key]:
-            raise UserError(
-                f"{workdir}: belongs to another run: {key} is {saved[key]!r} there, {mine[key]!r} here; "
-                f"choose another --workdir, or repeat that run with --config {path}"
-            )
+    before, after = (dict(leaves(json.loads(to_json(values)))) for values in (saved, config))
+    changes = compare(before, after, folder)
+    if not changes:
+        return []
+    steps = retry(lambda: _steps(folder), f"{folder}: cannot be read")
+    record = _read_record(folder)
+    record.setdefault("changes", []).append({"time": _now(), "steps": steps, "values": changes})
+    _write_record(folder, record)
+    retry(lambda: write_text(path, to_json(config)), f"{path}: cannot be written")
+    lines = [f"{key}: {_shown(old)} -> {_shown(new)}" for key, (old, new) in changes.items()]
+    for line in lines:
+        logging.info("the config has changed since the run began: %s", line)
+    return lines
 
 
 class RunRecord:
-    """``run.json``: command, commit of the code, start, seconds of each phase over all restarts, peak memory in GiB."""
+    """``run.json``: command, code, libraries and devices at every start, seconds of each phase, peak memory in GiB.
 
-    def __init__(self, workdir: Path):
-        """Continues the record in ``workdir``, or starts one. Raises UserError where it cannot be written."""
-        self._path = workdir / "run.json"
-        self._values = json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
-        self._values.setdefault("started", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-        self._values.setdefault("command", " ".join(["python -m irg_jax.train", *sys.argv[1:]]))
-        self._values.setdefault("commit", _commit())
+    Every process has one; the primary one writes it.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str]):
+        """Continues the record in ``workdir``, or starts one.
+
+        Raises:
+          UserError: it cannot be written.
+          StorageError: the storage went on answering with errors.
+        """
+        self._workdir = as_path(workdir)
+        self._values = _read_record(self._workdir)
+        self._environment = environment()
+        self._command = " ".join(["python -m irg_jax.train", *sys.argv[1:]])
+        start = {"time": _now(), "command": self._command, **self._environment}
+        self._values.setdefault("started", start["time"])
+        self._values.setdefault("command", self._command)
+        self._values.setdefault("commit", self._environment["commit"])
+        self._values.setdefault("starts", []).append(start)
         self._values.setdefault("seconds", {})
         self._write()
+
+    def describe(self) -> dict[str, str]:
+        """Texts about this start of the run by name, for the metric writers: its command and what computes it."""
+        flat = {"command": self._command} | self._environment["versions"] | self._environment
+        flat.pop("versions")
+        return {name: str(value) for name, value in flat.items()}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -88,18 +119,38 @@ class RunRecord:
             self._write()
 
     def _write(self) -> None:
-        if jax.process_index() > 0:
-            return
-        try:
-            write_text(self._path, json.dumps(self._values, indent=1))
-        except OSError as error:
-            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free the disk") from error
+        if jax.process_index() == 0:
+            _write_record(self._workdir, self._values)
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+def _read_record(workdir: AnyPath) -> dict[str, Any]:
+    path = workdir / "run.json"
+    text = retry(lambda: read_text(path) if path.exists() else "{}", f"{path}: cannot be read")
     try:
-        found = subprocess.run(command, capture_output=True, text=True)
-    except OSError:  # git is not installed
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); remove it") from error
+
+
+def _write_record(workdir: AnyPath, values: dict[str, Any]) -> None:
+    path = workdir / "run.json"
+    retry(lambda: write_text(path, json.dumps(values, indent=1)), f"{path}: cannot be written")
+
+
+def _steps(workdir: AnyPath) -> dict[str, int | None]:
+    """The latest checkpoint of every folder with checkpoints in a run's folder, ``.`` for the folder itself."""
+    found: dict[str, int | None] = {}
+    inside = [path for path in workdir.iterdir() if path.is_dir()] if workdir.is_dir() else []
+    for folder in (workdir, *inside):
+        if (folder / "checkpoints").is_dir():
+            steps = [int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit()]
+            found["." if folder == workdir else folder.name] = max(steps, default=None)
+    return found
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-import jax
+from jax.sharding import AbstractMesh, AxisType
 
 from irg_jax.core.config.schema import resolve
 from irg_jax.experiment import held_out
@@ -11,14 +11,36 @@ from irg_jax.experiment.config import EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
 from irg_jax.sharding import processes
-from irg_jax.sharding.mesh import make_mesh
+from irg_jax.sharding.mesh import AXES, axis_sizes, make_mesh
 from irg_jax.training.config import StageConfig
-from irg_jax.training.loop import train
-from irg_jax.training.program import check_rows
+from irg_jax.training.hooks.profile import Profile
+from irg_jax.training.program import check_mesh
+from irg_jax.training.trainer import train
 from irg_jax.worlds.shapes.prepare import prepare
 
 
-def run(config: StageConfig | ExperimentConfig, workdir: Path) -> None:
+def check(config: StageConfig | ExperimentConfig, devices: int | None = None) -> dict[str, dict[str, int]]:
+    """Checks that every stage can be laid out on the devices, without data and before anything is allocated.
+
+    Args:
+      config: as parsed.
+      devices: number of devices of another machine; those of this one if not given.
+
+    Returns:
+      devices along each axis of the mesh, by stage.
+
+    Raises:
+      ConfigError: a mesh that does not make that number of devices, or that does not divide a batch or a model.
+    """
+    meshes: dict[str, dict[str, int]] = {}
+    for name, stage in _stages(config):
+        mesh = make_mesh(stage.mesh) if devices is None else _mesh_elsewhere(stage, devices)
+        check_mesh(stage, mesh)
+        meshes[name] = dict(mesh.shape)
+    return meshes
+
+
+def run(config: StageConfig | ExperimentConfig, workdir: Path, profile: range | None = None) -> None:
     """Runs one stage, or all stages of an experiment, then samples and reports.
 
     The same call again resumes where it stopped.
@@ -26,41 +48,42 @@ def run(config: StageConfig | ExperimentConfig, workdir: Path) -> None:
     Args:
       config: as parsed; ``{workdir}`` in its values is filled in here.
       workdir: folder of the run. A single stage trains in it, the stages of an experiment in folders of their names.
+      profile: steps of each stage that are traced.
 
     Raises:
       UserError: before the first stage starts, where one of them cannot be trained on these devices or the folder
         belongs to another run; later, whatever the user can put right.
     """
+    check(config)
     resolved = resolve(config, workdir)
-    if isinstance(resolved, ExperimentConfig):
-        stages = [(name, workdir / name, stage) for name, stage in sorted(resolved.stages.items())]
-    else:
-        stages = [("train", workdir, resolved)]
-
-    for _, _, stage in stages:
-        mesh = make_mesh(stage.mesh)
-        check_rows(stage, mesh)
-        processes.check_rows_are_local(mesh)
     processes.run_on_primary(lambda: claim(workdir, config), "the run's folder")
     record = RunRecord(workdir)
 
-    for name, folder, stage in stages:
+    for name, stage in _stages(resolved):
+        folder = workdir / name if isinstance(resolved, ExperimentConfig) else workdir
         with record.phase("data"):
             processes.run_on_primary(lambda data=stage.data: prepare(data), "data")  # type: ignore[misc]
+        hooks = [Profile(profile, folder / "profile")] if profile else []
         with record.phase(name):
-            train(stage, folder, name)
+            train(stage, folder, name, hooks=hooks, about=record.describe())
 
     if isinstance(resolved, ExperimentConfig):
-        _, last_folder, _ = stages[-1]
-        _evaluate(resolved.evaluate, last_folder, workdir, record)
+        _evaluate(resolved.evaluate, folder, workdir, record)
+
+
+def _mesh_elsewhere(config: StageConfig, devices: int) -> AbstractMesh:
+    sizes = tuple(axis_sizes(config.mesh, devices).values())
+    return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _stages(config: StageConfig | ExperimentConfig) -> list[tuple[str, StageConfig]]:
+    return sorted(config.stages.items()) if isinstance(config, ExperimentConfig) else [("train", config)]
 
 
 def _evaluate(config: EvaluateConfig, trained: Path, workdir: Path, record: RunRecord) -> None:
-    if jax.process_count() > 1:
-        logging.info("%s: trained; generate and report from one process", workdir)
-        return
     with record.phase("generate"):
         held_out.generate(trained, config, workdir / "samples")
+        processes.wait_for_all("samples")
     with record.phase("report"):
-        build_report(workdir)
+        processes.run_on_primary(lambda: build_report(workdir), "report")
     logging.info("report: %s", workdir / "report.html")

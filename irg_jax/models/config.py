@@ -5,7 +5,7 @@ shapes of the weights; execution changes results only by rounding.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from irg_jax.core.errors import ConfigError, check
 from irg_jax.core.geometry import TokenGeometry
@@ -171,6 +171,8 @@ class ExecutionConfig:
       remat: the rematerialization policy, a name in ``remat.POLICIES``: what the backward pass keeps of each layer.
       attention: a backend in ``attention.BACKENDS``, or ``auto`` for the one of the platform.
       logits_chunk: tokens per row whose logits are in memory at once in training.
+      gradients: of linear layers and RMSNorms: ``cpu``, written for CPUs (``models.cpu_gradients``), which ``jax.jvp``
+        cannot differentiate; ``autodiff``; or ``auto`` for those of the platform.
       vae_encode: whether training encodes images with the VAE in the program of the training step, or in a separate
         program before it, whose memory is free again when the step runs.
     """
@@ -179,20 +181,24 @@ class ExecutionConfig:
     remat: Literal["none", "full", "attention", "offload", "dots"] = "full"
     attention: Literal["auto", "plain", "chunked", "gpu", "tpu"] = "auto"
     logits_chunk: int = 2048
+    gradients: Literal["auto", "autodiff", "cpu"] = "auto"
     vae_encode: Literal["in_step", "separate"] = "in_step"
 
     def __post_init__(self) -> None:
         check(self.logits_chunk > 0, "logits_chunk", f"{self.logits_chunk} must be at least 1")
 
     def on(self, platform: str) -> "ExecutionConfig":
-        """This config with ``attention`` resolved for a platform, such as ``jax.default_backend()``.
+        """This config with every ``auto`` resolved for a platform, such as ``jax.default_backend()``.
 
         Raises:
           ConfigError: ``execution.attention`` does not run on this platform.
         """
         if BACKEND_PLATFORMS.get(self.attention, platform) != platform:
             raise ConfigError("execution.attention", f"{self.attention!r} does not run on {platform}; set it to auto")
-        if self.attention != "auto":
-            return self
-        backend = next((name for name, needed in BACKEND_PLATFORMS.items() if needed == platform), "chunked")
-        return dataclasses.replace(self, attention=backend)  # type: ignore[arg-type]
+        attention: Any = self.attention
+        if attention == "auto":
+            attention = next((name for name, needed in BACKEND_PLATFORMS.items() if needed == platform), "chunked")
+        gradients = self.gradients
+        if gradients == "auto":
+            gradients = "cpu" if platform == "cpu" else "autodiff"
+        return dataclasses.replace(self, attention=attention, gradients=gradients)

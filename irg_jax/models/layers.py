@@ -1,6 +1,5 @@
 """Layers, and how their weights are declared: value, logical axes and dtype in one place."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -23,31 +22,20 @@ def param(rngs: nnx.Rngs, init: Initializer, shape: tuple[int, ...], axes: tuple
     return nnx.Param(init(rngs.params(), shape, jnp.float32), out_sharding=axes, eager_sharding=False)
 
 
-@jax.custom_vjp
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
-    """x·w, [..., in] and [in, out] to [..., out].
-
-    Its gradient of w is written as xᵀ·∂y. Autodiff writes the transpose of that, for which XLA makes transposed copies
-    on a CPU: a fifth of a layer's time.
-    """
+    """x·w, [..., in] and [in, out] to [..., out]."""
     return x @ w
 
 
-def _matmul_forward(x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple]:
-    return x @ w, (x, w)
-
-
-def _matmul_backward(saved: tuple, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, w = saved
-    axes = tuple(range(x.ndim - 1))
-    return grad @ w.T, jnp.tensordot(x, grad, (axes, axes))
-
-
-matmul.defvjp(_matmul_forward, _matmul_backward)
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """x / rms(x) · scale over the last axis of [..., D]; computed in float32, returned in the dtype of ``x``."""
+    y = x.astype(jnp.float32)
+    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
+    return y.astype(x.dtype) * scale
 
 
 class Linear(nnx.Module):
-    """y = x·W + b over the last axis, in the dtype of ``x``.
+    """y = x·W + b over the last axis, in the dtype of ``x``; x·W is ``matmul``, or what replaces it.
 
     Args:
       in_axis: logical name of the input dimension.
@@ -66,6 +54,7 @@ class Linear(nnx.Module):
         rngs: nnx.Rngs,
         init: Initializer,
     ):
+        self.matmul: Callable[..., jax.Array] = matmul
         self.kernel = param(rngs, init, (in_size, out_size), axes)
         self.bias = param(rngs, nnx.initializers.zeros, (out_size,), axes[1:]) if bias else None
 
@@ -74,54 +63,20 @@ class Linear(nnx.Module):
         return self.kernel[...]
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = matmul(x, self.kernel[...].astype(x.dtype))
+        y = self.matmul(x, self.kernel[...].astype(x.dtype))
         return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
-    """x / rms(x) · scale over the last axis; computed in float32, returned in the dtype of ``x``."""
+    """``rms_norm``, or what replaces it, with a learned scale."""
 
     def __init__(self, size: int, axis: str | None, *, eps: float, rngs: nnx.Rngs):
+        self.rms_norm: Callable[..., jax.Array] = rms_norm
         self.scale = param(rngs, nnx.initializers.ones, (size,), (axis,))
         self.eps = eps
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return rms_norm(x, self.scale[...].astype(x.dtype), self.eps)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """x / rms(x) · scale over the last axis of [..., D]; computed in float32, returned in the dtype of ``x``.
-
-    Its gradient is written out: it saves only x, and its sums over the last axis are matmuls, since XLA sums the
-    products of a single row scalar by scalar on a CPU.
-    """
-    y = x.astype(jnp.float32)
-    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
-    return y.astype(x.dtype) * scale
-
-
-def _rms_norm_forward(x: jax.Array, scale: jax.Array, eps: float) -> tuple[jax.Array, tuple]:
-    return rms_norm(x, scale, eps), (x, scale)
-
-
-def _rms_norm_backward(eps: float, saved: tuple, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, scale = saved
-    x32, grad32 = x.astype(jnp.float32), grad.astype(jnp.float32)
-    axes = tuple(range(x.ndim - 1))
-    inverse = jax.lax.rsqrt(_row_mean(x32, x32) + eps)
-    y, y_grad = x32 * inverse, grad32 * scale.astype(jnp.float32)
-    x_grad = inverse * (y_grad - y * _row_mean(y, y_grad))
-    return x_grad.astype(x.dtype), jnp.sum(grad32 * y, axis=axes).astype(scale.dtype)
-
-
-def _row_mean(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean of a·b over the last axis, which is kept with size 1."""
-    products = jnp.einsum("...d,...d->...", a, b, precision=jax.lax.Precision.HIGHEST)
-    return products[..., None] / a.shape[-1]
-
-
-rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
+        return self.rms_norm(x, self.scale[...].astype(x.dtype), self.eps)
 
 
 class LayerNorm(nnx.Module):

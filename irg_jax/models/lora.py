@@ -47,7 +47,7 @@ class LoRALinear(Linear):
     """A linear layer with a LoRA update: y = x·W + b + alpha/rank · (x·A)·B. B starts at zero."""
 
     def __init__(self, base: Linear, config: LoRAConfig, *, rngs: nnx.Rngs):
-        self.kernel, self.bias = base.kernel, base.bias
+        self.matmul, self.kernel, self.bias = base.matmul, base.kernel, base.bias
         *stack, n_in, n_out = base.kernel.get_value().shape
         *stack_axes, in_axis, out_axis = base.kernel.get_metadata("out_sharding")
         normal = jax.random.normal(rngs.params(), (*stack, n_in, config.rank)) * n_in**-0.5

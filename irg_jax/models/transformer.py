@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from irg_jax.models import embeddings
 from irg_jax.models.attention.spans import CacheView, Spans
 from irg_jax.models.config import ExecutionConfig, ModelConfig
+from irg_jax.models.cpu_gradients import use_cpu_gradients
 from irg_jax.models.layers import Linear, RMSNorm, param, stack_layers
 from irg_jax.models.mot import MoTBlock
 from irg_jax.models.remat import LAYER_INPUT, POLICIES
@@ -91,6 +92,8 @@ class UnifiedTransformer(nnx.Module):
         self.gen_norm = RMSNorm(d, "embed", eps=decoder.norm_eps, rngs=rngs)
         self.lm_head = Linear(d, decoder.vocab, ("embed", "vocab"), bias=False, rngs=rngs, init=normal)
         self.llm2vae = Linear(d, channels, ("embed", None), bias=True, rngs=rngs, init=zeros)
+        if execution.gradients == "cpu":
+            use_cpu_gradients(self)
 
     @property
     def dtype(self) -> jnp.dtype:
@@ -173,7 +176,8 @@ class UnifiedTransformer(nnx.Module):
             und_x, gen_x, new_kv = block(*carry, *angles, spans, view)
             return (split_tokens(und_x), split_tokens(gen_x)), (new_kv if cache is not None else None)
 
-        layer = jax.checkpoint(layer, policy=POLICIES[self.execution.remat])
+        # A loop's body cannot be merged with the loop of the backward pass, so what prevents that is not needed.
+        layer = jax.checkpoint(layer, policy=POLICIES[self.execution.remat], prevent_cse=False)
         cached_kv = (cache.k, cache.v) if cache is not None else None
         (und_x, gen_x), new_kv = jax.lax.scan(layer, (und.x, gen.x), (self.blocks, cached_kv))
         return self.und_norm(und_x), self.gen_norm(gen_x), new_kv

@@ -65,7 +65,8 @@ class ViT(nnx.Module):
           [B, P, hidden].
         """
         x = self.patch(patches) + self.position[...][pos_id].astype(patches.dtype)
-        layer = jax.checkpoint(lambda x, block: (block(x, spans), None), policy=self.policy)
+        # prevent_cse=False: the loops of the forward and of the backward pass cannot be merged.
+        layer = jax.checkpoint(lambda x, block: (block(x, spans), None), policy=self.policy, prevent_cse=False)
         return self.norm(jax.lax.scan(layer, x, self.blocks)[0])
 
 

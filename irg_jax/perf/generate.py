@@ -13,6 +13,7 @@ from irg_jax.perf.synthetic import make_processor, text
 from irg_jax.perf.timing import seconds
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.sampler import Origin, Sampler
+from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.training.config import StageConfig
 
 
@@ -52,4 +53,5 @@ def _random_sampler(config: StageConfig, sampling: SamplingConfig) -> Sampler:
         processor=make_processor(config),
         config=sampling,
         origin=Origin("random", 0),
+        mesh=make_mesh(MeshConfig(), jax.devices()[:1]),
     )

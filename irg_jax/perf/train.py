@@ -21,12 +21,13 @@ from irg_jax.core.tree import count_weights
 from irg_jax.models.vae.factory import make_vae
 from irg_jax.perf.synthetic import make_batch
 from irg_jax.perf.timing import seconds
-from irg_jax.sharding.batches import batch_shardings, replicate, shard_batch
+from irg_jax.sharding.batches import batch_shardings, local_rows, replicate, shard_batch
 from irg_jax.sharding.mesh import make_mesh
 from irg_jax.training import losses
 from irg_jax.training.config import StageConfig
 from irg_jax.training.flops import train_step_flops
 from irg_jax.training.program import build_program
+from irg_jax.training.random_streams import stream_key
 from irg_jax.training.state import FrozenParams
 
 
@@ -75,10 +76,11 @@ class Run:
     def __init__(self, config: StageConfig):
         self.mesh = make_mesh(config.mesh)
         self._model = config.model
-        self._batch = shard_batch(make_batch(config), batch_shardings(self.mesh))
+        local = local_rows(self.mesh, config.data.batch_size, jax.process_index())
+        self._batch = shard_batch(make_batch(config), batch_shardings(self.mesh), local)
         one_mode = dataclasses.replace(config.data, mixture=config.data.mixture[:1])
         program = build_program(dataclasses.replace(config, data=one_mode), self.mesh, jax.default_backend())
-        self._spec, self._step = program
+        self._spec, self._step = program.spec, program.step
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), self._spec.base)
         vae = make_vae(config.model.vae, rngs=nnx.Rngs(params=0))
         self._frozen = FrozenParams(replicate(vae, self.mesh), zeros)
@@ -96,9 +98,8 @@ class Run:
 
     def measure_passes(self, repeats: int) -> tuple[float, float]:
         """Seconds of the forward pass, and those that the backward pass adds."""
-        key = jax.random.key(0)
-        draws = losses.draw_flow(key, self._batch, self._model, 1.0)
-        posterior = losses.draw_posterior(key, self._batch, self._model)
+        draws = losses.draw_flow(functools.partial(stream_key, 0), self._batch, self._model, 1.0)
+        posterior = losses.draw_posterior(stream_key(0, "posterior"), self._batch, self._model)
 
         def loss(params: nnx.State, frozen: FrozenParams, batch: dict) -> jax.Array:
             model = nnx.merge(self._spec.graphdef, params, frozen.base)

@@ -70,7 +70,7 @@ def compile_step(program: Program, config: StageConfig, mesh: Mesh) -> Compiled:
       mesh: of the devices of ``describe``.
     """
     start = time.monotonic()
-    spec, step = program
+    spec, step = program.spec, program.step
     frozen, batch = FrozenParams(_vae(config, mesh), spec.base), _batch(config, mesh)
     try:
         compiled = [lowered.compile() for lowered in step.lower(spec.abstract, frozen, batch)]

@@ -19,7 +19,7 @@ from irg_jax.planning.topology import Topology
 from irg_jax.sharding.mesh import axis_sizes, make_mesh
 from irg_jax.training.config import StageConfig
 from irg_jax.training.flops import encode_flops
-from irg_jax.training.program import build_program, check_rows
+from irg_jax.training.program import build_program, check_mesh
 from irg_jax.training.step import visible_pairs
 
 # Changes that are tried where a step does not fit, each on top of those before it.
@@ -48,7 +48,7 @@ def plan(config: StageConfig, topology: Topology, by_formula: bool = False) -> d
     model, execution = config.model, config.execution.on(platform)
     by_formula = by_formula or not topology.compiles
     mesh = _mesh(config, topology, by_formula)
-    check_rows(config, mesh)
+    check_mesh(config, mesh)
     program = build_program(config, mesh, platform)
     spec = program.spec
     parts = {

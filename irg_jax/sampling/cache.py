@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from irg_jax.models.transformer import KVCache, Stream, UnifiedTransformer
+from irg_jax.sharding.activations import shard_cache
 
 FAR = jnp.iinfo(jnp.int32).max  # a span that starts here is never seen; one that ends here is open
 
@@ -83,9 +84,9 @@ class PositionLayout:
 def empty_cache(model: UnifiedTransformer, batch: int, size: int) -> KVCache:
     """A cache of ``size`` tokens, none of them visible yet."""
     d = model.config.decoder
-    shape = (d.layers, batch, size, d.kv_heads, d.head_dim)
+    k, v = (shard_cache(jnp.zeros((d.layers, batch, size, d.kv_heads, d.head_dim), model.dtype)) for _ in range(2))
     start = jnp.full((batch, size), FAR, jnp.int32)
-    return KVCache(jnp.zeros(shape, model.dtype), jnp.zeros(shape, model.dtype), start, jnp.zeros_like(start))
+    return KVCache(k, v, start, jnp.zeros_like(start))
 
 
 def empty_stream(model: UnifiedTransformer, batch: int) -> Stream:

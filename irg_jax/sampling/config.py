@@ -34,8 +34,8 @@ def merge_nested(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
     return {**values, **inner}
 
 
-def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Changes to the section from the command line, such as ``temperature=0.0`` or ``turn1.text_scale=2.0``.
+def parse_assignments(assignments: Sequence[str], section: str = "sampling") -> dict[str, Any]:
+    """Changes to a section from the command line, such as ``temperature=0.0`` or ``turn1.text_scale=2.0``.
 
     Raises:
       UserError: a text is not KEY=VALUE.
@@ -48,7 +48,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             value = text  # a string without quotes, such as global
         if not (key and equals):
-            raise UserError(f"sampling: {assignment!r} is not KEY=VALUE, such as temperature=0.0")
+            raise UserError(f"--{section}: {assignment!r} is not KEY=VALUE; see --help")
         for name in reversed(key.split(".")):
             value = {name: value}
         changes = merge_nested(changes, value)

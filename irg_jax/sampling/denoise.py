@@ -1,8 +1,8 @@
-"""Denoising: Euler steps of the rectified flow from noise to latents, all guidance branches in one forward pass."""
+"""Denoising: steps of the rectified flow from noise to latents, all guidance branches in one forward pass."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,22 @@ from irg_jax.models import flow
 from irg_jax.models.transformer import KVCache, UnifiedTransformer
 from irg_jax.sampling import cache as kv
 from irg_jax.sampling.cache import Slot
+from irg_jax.sampling.flow_step import FlowStep
 from irg_jax.sampling.guidance import Guidance, guide
 
 Velocity = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Denoised(NamedTuple):
+    """What denoising gives.
+
+    Attributes:
+      latents: latent patches of the sampled images, float32 [B, N, C].
+      flow: what the flow step keeps of each step, [steps, B, …]; None from ``euler_step``.
+    """
+
+    latents: jax.Array
+    flow: Any
 
 
 class Branch(NamedTuple):
@@ -78,7 +91,9 @@ def denoise(
     pos_id: jax.Array,
     points: int,
     shift: float,
-) -> jax.Array:
+    step: FlowStep,
+    keys: jax.Array,
+) -> Denoised:
     """Latent patches of sampled images.
 
     Args:
@@ -91,11 +106,10 @@ def denoise(
       guidance: of this turn.
       delimiters: ids of vision_start and vision_end.
       pos_id: of each patch, int32 [N].
-      points: time points, one more than Euler steps.
+      points: time points, one more than steps.
       shift: timestep shift of the time points.
-
-    Returns:
-      [B, N, C].
+      step: from one time point to the next.
+      keys: one random key per row, for the steps that draw from it.
     """
     times = flow.time_points(points, shift)
     with_text = guidance.text_scale > 1
@@ -109,13 +123,17 @@ def denoise(
     def unguided(x: jax.Array, t: jax.Array) -> jax.Array:
         return branch_velocities(model, cache, [full], delimiters, x, t, pos_id)[0]
 
-    x = noise
-    steps = list(zip(times[:-1], times[1:], strict=True))
-    for active, group in groupby(steps, key=lambda step: guidance.active(float(step[0])) and bool(extra)):
+    x, outputs = noise, []
+    steps = list(enumerate(zip(times[:-1], times[1:], strict=True)))
+    for active, group in groupby(steps, key=lambda step: guidance.active(float(step[1][0])) and bool(extra)):
+        indices, pairs = zip(*group, strict=True)
         velocity = guided if active else unguided
 
-        def euler_step(x: jax.Array, step: jax.Array, velocity: Velocity = velocity) -> tuple[jax.Array, None]:
-            return x + (step[1] - step[0]) * velocity(x, step[0]), None
+        def next_point(x: jax.Array, scanned: tuple, velocity: Velocity = velocity) -> tuple[jax.Array, Any]:
+            index, (t, t_next) = scanned
+            step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+            return step(x, velocity(x, t), t, t_next, step_keys)
 
-        x, _ = jax.lax.scan(euler_step, x, jnp.array(list(group), jnp.float32))
-    return x
+        x, output = jax.lax.scan(next_point, x, (jnp.array(indices), jnp.array(pairs, jnp.float32)))
+        outputs.append(output)
+    return Denoised(x, jax.tree.map(lambda *groups: jnp.concatenate(groups), *outputs))

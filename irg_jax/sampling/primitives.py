@@ -16,10 +16,13 @@ from irg_jax.sampling import cache as kv
 from irg_jax.sampling.cache import FAR, PositionLayout, Slot
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.decode import TextBatch, decode_text
-from irg_jax.sampling.denoise import Branch, denoise
+from irg_jax.sampling.denoise import Branch, Denoised, denoise
+from irg_jax.sampling.flow_step import FlowStep, euler_step
 from irg_jax.sampling.guidance import Guidance
+from irg_jax.sampling.resize import resize_bicubic
 
 Grid = tuple[int, int]  # rows and columns of patches
+TURNS = 2  # that the model is trained for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +49,13 @@ class ProgramSpec:
       graphdef: the model's structure.
       processor: tokenizer and image transforms.
       config: lengths, timesteps, guidance.
+      flow_step: from one time point of an image to the next.
     """
 
     graphdef: nnx.GraphDef
     processor: Processor
     config: SamplingConfig
+    flow_step: FlowStep = euler_step
 
     def system_ids(self) -> tuple[int, ...]:
         """Token ids of the system prompt with bos and eos; empty without one."""
@@ -103,7 +108,7 @@ class Primitives:
         self, cache: KVCache, slot: Slot, rope: jax.Array, keys: jax.Array, turn: int
     ) -> tuple[TextBatch, KVCache]:
         """Decodes texts whose bos has the RoPE id ``rope``; random numbers come from ``keys`` [B] and ``turn``."""
-        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * turn)
+        keys = _stream(keys, 2 * turn)
         tokenizer, temperature = self.spec.processor.tokenizer, self.spec.config.temperature
         return decode_text(self.model, cache, slot, rope, keys, tokenizer=tokenizer, temperature=temperature)
 
@@ -130,26 +135,43 @@ class Primitives:
 
     def initial_noise(self, keys: jax.Array, grid: Grid, turn: int) -> jax.Array:
         """Noise that each image starts from, float32 [B, rows·columns, channels], drawn from ``keys`` and ``turn``."""
-        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * turn + 1)
+        keys = _stream(keys, 2 * turn + 1)
         shape = (grid[0] * grid[1], self.model.config.token_channels)
         return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
     def sample_image(
-        self, cache: KVCache, noise: jax.Array, grid: Grid, guidance: Guidance, *, full: Branch, no_text: Branch,
-        no_image: Branch | None = None,
-    ) -> jax.Array:  # fmt: skip
-        """Denoises ``noise`` to latent patches, both [B, rows·columns, channels]; see ``denoise.denoise``."""
+        self, cache: KVCache, noise: jax.Array, grid: Grid, guidance: Guidance, keys: jax.Array, turn: int, *,
+        full: Branch, no_text: Branch, no_image: Branch | None = None,
+    ) -> Denoised:  # fmt: skip
+        """Denoises ``noise``, [B, rows·columns, channels]; see ``denoise.denoise``.
+
+        Random numbers of the flow step come from ``keys`` [B] and ``turn``.
+        """
         config = self.spec.config
         return denoise(
             self.model, cache, noise, full=full, no_text=no_text, no_image=no_image, guidance=guidance,
             delimiters=self.delimiters, pos_id=_pos_ids(grid, self.model.config.max_latent_size),
-            points=config.time_points, shift=config.timestep_shift,
+            points=config.time_points, shift=config.timestep_shift, step=self.spec.flow_step,
+            keys=_stream(keys, 2 * TURNS + turn),
         )  # fmt: skip
+
+    def vit_patches(self, images: jax.Array) -> tuple[jax.Array, Grid]:
+        """Sampled images, uint8 [B, H, W, 3], as ``prefill_vit`` takes them, and rows and columns of patches."""
+        transform = self.spec.processor.vit_transform
+        width, height = transform.size(images.shape[2], images.shape[1])
+        patches = patchify(resize_bicubic(images, height, width), transform.stride)
+        batch, rows, columns, channels = patches.shape
+        return patches.reshape(batch, rows * columns, channels), (rows, columns)
 
     def decode_latents(self, tokens: jax.Array, grid: Grid) -> jax.Array:
         """Latent patches [B, rows·columns, channels] to images, uint8 [B, H, W, 3]."""
         tokens = tokens.reshape(len(tokens), *grid, tokens.shape[-1])
         return to_bytes(self.vae.decode(unpatchify(tokens, self.model.config.latent_patch)))
+
+
+def _stream(keys: jax.Array, number: int) -> jax.Array:
+    """Keys of one use: a turn's text is 2·turn, its noise 2·turn + 1, its flow steps 2·TURNS + turn."""
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def _pos_ids(grid: Grid, side: int) -> jax.Array:

@@ -6,15 +6,17 @@ result.turns[1].image   # uint8 [height, width, 3]
 """
 
 import dataclasses
+import math
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.data import images
@@ -22,7 +24,14 @@ from irg_jax.data.processor import Processor
 from irg_jax.sampling import single_turn, two_turn
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.decode import TextBatch
+from irg_jax.sampling.denoise import Denoised
+from irg_jax.sampling.flow_step import FlowStep, euler_step
 from irg_jax.sampling.primitives import ProgramSpec, Weights
+from irg_jax.sharding.activations import ROWS
+from irg_jax.sharding.batches import to_host
+from irg_jax.sharding.rules import ShardingRules, state_shardings
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +43,14 @@ class Turn:
       complete: the text ended with the model's own eos, or was given; if not, it was truncated.
       image: uint8 [height, width, 3].
       latents: of the image, float32 [tokens, channels].
+      flow: what the sampler's flow step keeps of each step, a tree of arrays [steps, …]; None from ``euler_step``.
     """
 
     thinking: str
     complete: bool
     image: np.ndarray
     latents: np.ndarray
+    flow: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +72,24 @@ class Origin:
 
 
 class Sampler:
-    """Samples batches. Each program is compiled once per batch size and prompt bucket.
+    """Samples batches on a mesh. Each program is compiled once per batch size and prompt bucket.
+
+    The rows of a batch are split over the mesh axes data and fsdp. A batch that does not divide is filled up with its
+    last row, which takes no longer: the devices without a row of their own would wait.
 
     Args:
       graphdef: the model's structure.
-      params: its weights; they stay on their devices.
+      params: its weights; sharded over the mesh, if they are not yet.
       vae: from pixels to latents and back.
       processor: tokenizer and image transforms.
       config: lengths, timesteps, guidance.
       origin: recorded with each trajectory that is written.
+      mesh: the devices (``sharding.mesh.make_mesh``), of this process or of all; all have to sample together then.
+      flow_step: from one time point of an image to the next.
 
     Raises:
-      UserError: ``config.image_size`` is not a size that the VAE's image transform returns.
+      ConfigError: ``config.image_size`` is not a size that the VAE's image transform returns, or a mesh axis does not
+        divide a weight.
 
     Attributes:
       weights: of the model and the VAE.
@@ -88,12 +105,16 @@ class Sampler:
         processor: Processor,
         config: SamplingConfig,
         origin: Origin,
+        mesh: Mesh,
+        flow_step: FlowStep = euler_step,
     ):
         self.origin = origin
-        self.weights = Weights(params, vae)
+        shardings = state_shardings(params, mesh, ShardingRules())
+        self.weights = Weights(jax.device_put(params, shardings), jax.device_put(vae, NamedSharding(mesh, P())))
+        self._mesh, self._row_shards = mesh, math.prod(mesh.shape[axis] for axis in ROWS)
         self._processor = processor
         self._config = config
-        self._spec = ProgramSpec(graphdef, processor, config)
+        self._spec = ProgramSpec(graphdef, processor, config, flow_step)
         transform = processor.vae_transform
         size = tuple(side * transform.stride for side in self._spec.grid(transform))
         if size != config.image_size:
@@ -127,26 +148,23 @@ class Sampler:
         """
         self.check(prompts, turns)
         indices = list(range(len(prompts))) if indices is None else list(indices)
-        tokenized, keys = self._tokenize_prompts(prompts), _keys(seed, indices)
+        rows, tokenized, keys = self._inputs(prompts, seed, indices)
         sizes = self._config.max_thinking
         given: list[TextBatch | None] = [None, None]
         for turn, (texts, size) in enumerate(zip(thinking, sizes, strict=False)):
-            given[turn] = self._tokenize(texts, size, f"sampling.max_thinking[{turn}]", size)
-        initial = [jnp.asarray(x, jnp.float32) for x in noise] + [None, None]
-        spec, weights = self._spec, self.weights
-        thinking1, latents, rope, cache = two_turn.first_turn(spec, weights, tokenized, given[0], initial[0], keys)
-        image = two_turn.decode_latents(spec, weights, latents)
-        finished = [(thinking1, image, latents)]
+            texts = [texts[i] for i in rows]
+            given[turn] = self._shard(self._tokenize(texts, size, f"sampling.max_thinking[{turn}]", size))
+        initial = [self._shard(np.asarray(x, np.float32)[rows]) for x in noise] + [None, None]
+        thinking1, denoised, rope, cache = self._run(two_turn.first_turn, tokenized, given[0], initial[0], keys)
+        image = self._run(two_turn.decode_latents, denoised.latents)
+        finished = [(thinking1, image, denoised)]
         if turns == 2:
-            patches = np.stack([self._vit_patches(PIL.Image.fromarray(x))[0] for x in np.asarray(image)])
-            prompt_size = tokenized.ids.shape[1]
-            thinking2, latents, _ = two_turn.second_turn(
-                spec, prompt_size, weights, cache, rope, image, patches, given[1], initial[1], keys
-            )
-            finished.append((thinking2, two_turn.decode_latents(spec, weights, latents), latents))
-        per_turn = [self._turns(*jax.device_get(turn)) for turn in finished]
-        rows = zip(prompts, indices, zip(*per_turn, strict=True), strict=True)
-        return [ReasoningOutput(prompt, seed, index, tuple(row)) for prompt, index, row in rows]
+            batch = (cache, rope, image, given[1], initial[1], keys)
+            thinking2, denoised, _ = self._run(two_turn.second_turn, *batch, prompt_size=tokenized.ids.shape[1])
+            finished.append((thinking2, self._run(two_turn.decode_latents, denoised.latents), denoised))
+        per_turn = [self._turns(*to_host(turn, self._mesh)) for turn in finished]
+        per_prompt = zip(prompts, indices, zip(*per_turn, strict=True), strict=False)  # without the rows that fill up
+        return [ReasoningOutput(prompt, seed, index, tuple(turns)) for prompt, index, turns in per_prompt]
 
     def text_to_image(
         self, prompts: Sequence[str], *, seed: int = 0, indices: Sequence[int] | None = None
@@ -165,8 +183,9 @@ class Sampler:
           UserError: a prompt that is too long.
         """
         self.check(prompts)
-        keys = _keys(seed, range(len(prompts)) if indices is None else indices)
-        return np.asarray(single_turn.text_to_image(self._spec, self.weights, self._tokenize_prompts(prompts), keys))
+        indices = range(len(prompts)) if indices is None else indices
+        _, tokenized, keys = self._inputs(prompts, seed, indices)
+        return np.asarray(self._run(single_turn.text_to_image, tokenized, keys))[: len(prompts)]
 
     def edit(self, image: PIL.Image.Image, prompt: str, *, seed: int = 0) -> np.ndarray:
         """Edits an image as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
@@ -177,19 +196,17 @@ class Sampler:
         transform = self._processor.vae_transform
         pixels = transform(image.convert("RGB"))
         patches, vit_grid = self._vit_patches(PIL.Image.fromarray(pixels))
-        tokenized, keys = self._tokenize_prompts([prompt]), _keys(seed, [0])
+        rows, tokenized, keys = self._inputs([prompt], seed, [0])
         grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
-        edited = single_turn.edit(
-            self._spec, grid, vit_grid, self.weights, pixels[None], patches[None], tokenized, keys
-        )
-        return np.asarray(edited)[0]
+        batch = (*self._shard((pixels[None][rows], patches[None][rows])), tokenized, keys)
+        return np.asarray(self._run(single_turn.edit, *batch, grid=grid, vit_grid=vit_grid))[0]
 
     def answer(self, image: PIL.Image.Image, question: str, *, seed: int = 0) -> str:
         """Answers a question about an image, in at most ``sampling.max_thinking[0]`` tokens."""
         self.check([question])
         patches, grid = self._vit_patches(image.convert("RGB"))
-        tokenized, keys = self._tokenize_prompts([question]), _keys(seed, [0])
-        answers = single_turn.answer(self._spec, grid, self.weights, patches[None], tokenized, keys)
+        rows, tokenized, keys = self._inputs([question], seed, [0])
+        answers = self._run(single_turn.answer, self._shard(patches[None][rows]), tokenized, keys, vit_grid=grid)
         return self._detokenize(jax.device_get(answers))[0]
 
     def check(self, prompts: Sequence[str], turns: int = 2) -> None:
@@ -201,6 +218,26 @@ class Sampler:
         if turns not in (1, 2):
             raise UserError(f"turns: {turns} is not 1 or 2; the model is trained for two turns")
         self._tokenize_prompts(prompts)
+
+    def _inputs(
+        self, prompts: Sequence[str], seed: int, indices: Sequence[int]
+    ) -> tuple[list[int], TextBatch, jax.Array]:
+        """Which prompt is in each row of the batch that divides over the mesh; the prompts and the keys of the rows."""
+        count = len(prompts)
+        rows = [*range(count), *[count - 1] * (-count % self._row_shards)]
+        tokenized = self._tokenize_prompts([prompts[i] for i in rows])
+        tokenized, numbers = self._shard((tokenized, np.array([indices[i] for i in rows], np.uint32)))
+        with jax.set_mesh(self._mesh):
+            return rows, tokenized, _row_keys(seed, numbers)
+
+    def _shard(self, batch: T) -> T:
+        """Puts arrays on the mesh, their rows split over the devices."""
+        return jax.device_put(batch, NamedSharding(self._mesh, P(ROWS)))
+
+    def _run(self, program: Callable[..., Any], *batch: Any, **static: Any) -> Any:
+        """Runs a program on the mesh."""
+        with jax.set_mesh(self._mesh):
+            return program(self._spec, self.weights, *batch, **static)
 
     def _tokenize_prompts(self, prompts: Sequence[str]) -> TextBatch:
         return self._tokenize(prompts, self._config.max_prompt, "sampling.max_prompt")
@@ -218,11 +255,12 @@ class Sampler:
         for out, row in zip(padded, ids, strict=True):
             out[: len(row)] = row
         lengths = np.array([len(row) for row in ids], np.int32)
-        return TextBatch(jnp.asarray(padded), jnp.asarray(lengths), jnp.ones(len(ids), bool))
+        return TextBatch(padded, lengths, np.ones(len(ids), bool))  # type: ignore[arg-type]  # on the host so far
 
-    def _turns(self, thinking: TextBatch, pixels: np.ndarray, latents: np.ndarray) -> list[Turn]:
-        rows = zip(self._detokenize(thinking), thinking.complete, pixels, latents, strict=True)
-        return [Turn(text, bool(complete), image, tokens) for text, complete, image, tokens in rows]
+    def _turns(self, thinking: TextBatch, pixels: np.ndarray, denoised: Denoised) -> list[Turn]:
+        flows = [jax.tree.map(lambda x, row=row: x[:, row], denoised.flow) for row in range(len(pixels))]
+        rows = zip(self._detokenize(thinking), thinking.complete, pixels, denoised.latents, flows, strict=True)
+        return [Turn(text, bool(complete), *rest) for text, complete, *rest in rows]
 
     def _detokenize(self, texts: TextBatch) -> list[str]:
         rows = zip(texts.ids, texts.length, strict=True)
@@ -236,5 +274,7 @@ class Sampler:
         return images.patchify(pixels, transform.stride), grid
 
 
-def _keys(seed: int, indices: Sequence[int]) -> jax.Array:
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.array(list(indices), jnp.uint32))
+@jax.jit
+def _row_keys(seed: jax.Array, numbers: jax.Array) -> jax.Array:
+    """A random key for each row, from its number. Under jit, since the rows may be on devices of other processes."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)

@@ -17,19 +17,19 @@ from irg_jax.sampling.denoise import Branch
 from irg_jax.sampling.primitives import Grid, Primitives, ProgramSpec, Weights
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0, static_argnames="vit_grid")
 def answer(
-    spec: ProgramSpec, vit_grid: Grid, weights: Weights, patches: jax.Array, questions: TextBatch, keys: jax.Array
+    spec: ProgramSpec, weights: Weights, patches: jax.Array, questions: TextBatch, keys: jax.Array, *, vit_grid: Grid
 ) -> TextBatch:
     """Answers questions about images, which are seen through the ViT alone.
 
     Args:
       spec: what the program is compiled for.
-      vit_grid: rows and columns of ViT patches.
       weights: of the model and the VAE.
       patches: uint8 [B, rows·columns, 3·patch²].
       questions: with bos and eos, padded.
       keys: one random key per row.
+      vit_grid: rows and columns of ViT patches.
     """
     layout = PositionLayout(
         ("system", "vit", "question", "answer"), system=len(spec.system_ids()), vit=vit_grid[0] * vit_grid[1] + 2,
@@ -66,26 +66,27 @@ def text_to_image(spec: ProgramSpec, weights: Weights, prompts: TextBatch, keys:
     full = Branch(layout.image, rope + prompts.length, layout.view("system", "prompt"))
     no_text = Branch(layout.no_text, rope, layout.view("system", "system"))
     noise = primitives.initial_noise(keys, grid, turn=0)
-    latents = primitives.sample_image(cache, noise, grid, spec.config.turn1, full=full, no_text=no_text)
-    return primitives.decode_latents(latents, grid)
+    guidance = spec.config.turn1
+    denoised = primitives.sample_image(cache, noise, grid, guidance, keys, turn=0, full=full, no_text=no_text)
+    return primitives.decode_latents(denoised.latents, grid)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("grid", "vit_grid"))
 def edit(
-    spec: ProgramSpec, grid: Grid, vit_grid: Grid, weights: Weights, images: jax.Array, patches: jax.Array,
-    prompts: TextBatch, keys: jax.Array,
+    spec: ProgramSpec, weights: Weights, images: jax.Array, patches: jax.Array, prompts: TextBatch, keys: jax.Array, *,
+    grid: Grid, vit_grid: Grid,
 ) -> jax.Array:  # fmt: skip
     """Edits images as prompts say, with the guidance of turn 2: away from no prompt, and from no image.
 
     Args:
       spec: what the program is compiled for.
-      grid: rows and columns of latent patches.
-      vit_grid: rows and columns of ViT patches.
       weights: of the model and the VAE.
       images: uint8 [B, H, W, 3], at the VAE's size.
       patches: uint8 [B, rows·columns, 3·patch²], at the ViT's size.
       prompts: with bos and eos, padded.
       keys: one random key per row.
+      grid: rows and columns of latent patches.
+      vit_grid: rows and columns of ViT patches.
 
     Returns:
       uint8 [B, H, W, 3].
@@ -107,7 +108,7 @@ def edit(
     full = Branch(layout.image, rope + prompts.length, layout.view("system", "prompt"))
     no_text = Branch(layout.no_text, rope, layout.view("system", "vit"))
     noise = primitives.initial_noise(keys, grid, turn=0)
-    latents = primitives.sample_image(
-        cache, noise, grid, spec.config.turn2, full=full, no_text=no_text, no_image=no_image
+    denoised = primitives.sample_image(
+        cache, noise, grid, spec.config.turn2, keys, turn=0, full=full, no_text=no_text, no_image=no_image
     )
-    return primitives.decode_latents(latents, grid)
+    return primitives.decode_latents(denoised.latents, grid)

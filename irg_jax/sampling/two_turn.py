@@ -17,7 +17,7 @@ import jax
 from irg_jax.models.transformer import KVCache
 from irg_jax.sampling.cache import PositionLayout
 from irg_jax.sampling.decode import TextBatch
-from irg_jax.sampling.denoise import Branch
+from irg_jax.sampling.denoise import Branch, Denoised
 from irg_jax.sampling.primitives import Primitives, ProgramSpec, Weights
 
 
@@ -25,7 +25,7 @@ from irg_jax.sampling.primitives import Primitives, ProgramSpec, Weights
 def first_turn(
     spec: ProgramSpec, weights: Weights, prompts: TextBatch, thinking: TextBatch | None, noise: jax.Array | None,
     keys: jax.Array,
-) -> tuple[TextBatch, jax.Array, jax.Array, KVCache]:  # fmt: skip
+) -> tuple[TextBatch, Denoised, jax.Array, KVCache]:  # fmt: skip
     """Thinking 1 and image 1.
 
     Args:
@@ -37,7 +37,7 @@ def first_turn(
       keys: one random key per row.
 
     Returns:
-      thinking 1; the latent patches of image 1, float32 [B, N, channels]; the next RoPE id, int32 [B]; the cache.
+      thinking 1; image 1 as latent patches; the next RoPE id, int32 [B]; the cache.
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
     guidance, grid = spec.config.turn1, spec.grid(spec.processor.vae_transform)
@@ -52,36 +52,35 @@ def first_turn(
     rope = rope + thinking.length
     full = Branch(layout.image1, rope, layout.view("system", "thinking1"))
     noise = primitives.initial_noise(keys, grid, turn=0) if noise is None else noise
-    latents = primitives.sample_image(cache, noise, grid, guidance, full=full, no_text=no_text)
-    return thinking, latents, rope, cache
+    denoised = primitives.sample_image(cache, noise, grid, guidance, keys, turn=0, full=full, no_text=no_text)
+    return thinking, denoised, rope, cache
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=0, static_argnames="prompt_size", donate_argnums=2)
 def second_turn(
-    spec: ProgramSpec, prompt_size: int, weights: Weights, cache: KVCache, rope: jax.Array, image: jax.Array,
-    patches: jax.Array, thinking: TextBatch | None, noise: jax.Array | None, keys: jax.Array,
-) -> tuple[TextBatch, jax.Array, KVCache]:  # fmt: skip
+    spec: ProgramSpec, weights: Weights, cache: KVCache, rope: jax.Array, image: jax.Array,
+    thinking: TextBatch | None, noise: jax.Array | None, keys: jax.Array, *, prompt_size: int,
+) -> tuple[TextBatch, Denoised, KVCache]:  # fmt: skip
     """Thinking 2 and image 2, after image 1 is prefilled.
 
     Args:
       spec: what the program is compiled for.
-      prompt_size: padded length of the prompts.
       weights: of the model and the VAE.
       cache: the cache after turn 1; donated.
       rope: the next RoPE id, int32 [B].
       image: image 1, uint8 [B, H, W, 3].
-      patches: its ViT patches, uint8 [B, X, 3·patch²].
       thinking: thinking 2 where it is given, padded to its slot; decoded where None.
       noise: as in ``first_turn``.
       keys: one random key per row.
+      prompt_size: padded length of the prompts.
 
     Returns:
-      thinking 2; the latent patches of image 2, float32 [B, N, channels]; the cache.
+      thinking 2; image 2 as latent patches; the cache.
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompt_size)
-    guidance, processor = spec.config.turn2, spec.processor
-    grid, vit_grid = spec.grid(processor.vae_transform), spec.grid(processor.vit_transform)
+    guidance, grid = spec.config.turn2, spec.grid(spec.processor.vae_transform)
     cache = primitives.prefill_vae(cache, layout.vae, rope, image)
+    patches, vit_grid = primitives.vit_patches(image)
     cache = primitives.prefill_vit(cache, layout.vit, rope + 1, patches, vit_grid)
     no_image_rope, rope = rope, rope + 2
     no_text = Branch(layout.no_text2, rope, layout.view("system", "vit"))
@@ -97,8 +96,10 @@ def second_turn(
         no_image = Branch(layout.no_image2, no_image_rope + thinking.length, view)
     full = Branch(layout.image2, rope + thinking.length, layout.view("system", "thinking2"))
     noise = primitives.initial_noise(keys, grid, turn=1) if noise is None else noise
-    latents = primitives.sample_image(cache, noise, grid, guidance, full=full, no_text=no_text, no_image=no_image)
-    return thinking, latents, cache
+    denoised = primitives.sample_image(
+        cache, noise, grid, guidance, keys, turn=1, full=full, no_text=no_text, no_image=no_image
+    )
+    return thinking, denoised, cache
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -36,10 +36,19 @@ def gather_tokens(x: jax.Array) -> jax.Array:
 
 
 def split_tokens(x: jax.Array) -> jax.Array:
-    """``x`` [B, T, …] with the tokens of its rows sharded over the devices of their context group."""
-    if not splits_tokens():
+    """``x`` [B, T, …] with the tokens of its rows sharded over the devices of their context group, if they divide."""
+    if not splits_tokens() or x.shape[1] % devices_per_row():
         return x
     return jax.lax.with_sharding_constraint(x, P(ROWS, TOKENS, *[P.UNCONSTRAINED] * (x.ndim - 2)))
+
+
+def shard_cache(x: jax.Array) -> jax.Array:
+    """``x`` [layers, B, S, kv_heads, …] with its rows sharded, and its heads if they divide."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    heads = HEADS if x.shape[3] % mesh.shape[HEADS] == 0 else None
+    return jax.lax.with_sharding_constraint(x, P(None, ROWS, None, heads))
 
 
 def shard_one_per_device(x: jax.Array) -> jax.Array:

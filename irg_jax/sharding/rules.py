@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from irg_jax.core.errors import ConfigError
@@ -30,12 +30,12 @@ class ShardingRules:
     vit_mlp: tuple[str, ...] = ("tensor",)
 
 
-def state_shardings(abstract: Any, mesh: Mesh, rules: ShardingRules) -> Any:
+def state_shardings(abstract: Any, mesh: Any, rules: ShardingRules) -> Any:
     """A sharding for every leaf of a state (weights, EMA, optimizer moments), from the logical names of its weights.
 
     Args:
       abstract: a tree of shapes in which weights are ``nnx.Param`` with ``out_sharding`` metadata.
-      mesh: the mesh.
+      mesh: the mesh; an ``AbstractMesh`` serves to check that it divides all dimensions.
       rules: from logical axes to mesh axes.
 
     Raises:

@@ -56,6 +56,7 @@ class OptimConfig:
       ema_decay: of the moving average of the weights.
       accumulate: microbatches per step.
       freeze: the first match wins; a weight without a match is never frozen.
+      skip_nonfinite: how many steps with a loss or gradient that is not finite may be left out before the run stops.
     """
 
     lr: float
@@ -72,10 +73,12 @@ class OptimConfig:
     ema_decay: float
     accumulate: int
     freeze: tuple[FreezeEntry, ...]
+    skip_nonfinite: int
 
     def __post_init__(self) -> None:
         check(self.lr > 0, "lr", f"{self.lr} must be > 0; to train nothing, freeze")
         check(self.accumulate >= 1, "accumulate", f"{self.accumulate} must be at least 1")
+        check(self.skip_nonfinite >= 0, "skip_nonfinite", f"{self.skip_nonfinite} must not be negative")
         check(0 <= self.ema_decay < 1, "ema_decay", f"{self.ema_decay} must be at least 0 and below 1")
         for regex, step in self.freeze:
             check(step >= 0, "freeze", f"({regex!r}, {step}) must be (regex, step) with a step of at least 0")
@@ -87,24 +90,68 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Steps between checkpoints, and how many are kept."""
+    """When a checkpoint is saved, and which are kept.
+
+    Attributes:
+      every: steps between checkpoints.
+      minutes: minutes after which one is saved too, whatever the step; 0 for never.
+      keep: how many of the latest are kept.
+      keep_every: those of steps that are multiples of this are kept too; 0 for none.
+      best: the one with the lowest value of this validation metric, such as ``validation/loss``, is kept too; empty for
+        none.
+    """
 
     every: int
+    minutes: float
     keep: int
+    keep_every: int
+    best: str
 
     def __post_init__(self) -> None:
         check(self.every >= 1, "every", f"{self.every} must be at least 1")
+        check(self.minutes >= 0, "minutes", f"{self.minutes} must not be negative")
         check(self.keep >= 1, "keep", f"{self.keep} must be at least 1")
+        check(self.keep_every >= 0, "keep_every", f"{self.keep_every} must not be negative")
 
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """Steps between two rows of metrics."""
+    """When metrics are written, and where besides metrics.csv and TensorBoard.
+
+    Attributes:
+      every: steps between two rows of metrics, which are means over these steps.
+      stall_factor: a step that takes this many times the median is reported with the process that stands still.
+      wandb: project on Weights & Biases; empty for none.
+    """
 
     every: int
+    stall_factor: float
+    wandb: str
 
     def __post_init__(self) -> None:
         check(self.every >= 1, "every", f"{self.every} must be at least 1")
+        check(self.stall_factor > 1, "stall_factor", f"{self.stall_factor} must be above 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """What is measured on held-out data while training, with the EMA weights.
+
+    Attributes:
+      every: steps between two validations; the last step has one too. 0 for none at all.
+      batches: of packed rows, always the same, with the same timesteps and noise.
+      dir: folder of held-out data in the format of ``data``; empty for the split ``held_out`` of the shapes world.
+      prompts: an image is sampled for each of them.
+    """
+
+    every: int
+    batches: int
+    dir: str
+    prompts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check(self.every >= 0, "every", f"{self.every} must not be negative")
+        check(self.batches >= 1, "batches", f"{self.batches} must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +171,7 @@ class StageConfig:
       mesh: devices along each axis.
       checkpoint: when to save.
       log: when to log.
+      validation: what to measure on held-out data.
       sampling: how the trained model samples.
     """
 
@@ -139,6 +187,7 @@ class StageConfig:
     mesh: MeshConfig
     checkpoint: CheckpointConfig
     log: LogConfig
+    validation: ValidationConfig
     sampling: SamplingConfig
 
     def __post_init__(self) -> None:
@@ -150,6 +199,15 @@ class StageConfig:
         )
         missing = "lora trains beside given weights; name the run or converted folder that holds them"
         check(self.lora is None or self.init_from, "init_from", missing)
+        check(
+            not self.validation.every or self.validation.dir or self.data.format == "shapes",
+            "validation.dir",
+            f"a data set of format {self.data.format!r} has no held-out split; give a folder of held-out data",
+        )
+        best = self.checkpoint.best
+        check(
+            not best or self.validation.every, "checkpoint.best", f"{best!r} is never measured: validation.every is 0"
+        )
 
 
 def parse_stage(config: ConfigDict) -> StageConfig:

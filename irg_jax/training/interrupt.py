@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the run finishes its step, saves and stops."""
 
+import os
 import signal
 from types import FrameType, TracebackType
 
@@ -23,7 +24,8 @@ class Interrupt:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        print("stopping after the current step is finished and saved; a second signal stops at once", flush=True)
+        # Not print: the signal may come while the main thread is inside a print.
+        os.write(1, b"stopping after the current step is finished and saved; a second signal stops at once\n")
         self._restore()
 
     def _restore(self) -> None:

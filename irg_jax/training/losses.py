@@ -1,5 +1,6 @@
 """Cross entropy of text and flow matching error of images, per token (BAGEL, arXiv 2505.14683; see docs/method.md)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,9 +14,11 @@ from irg_jax.models.transformer import Stream, UnifiedTransformer
 from irg_jax.models.vae.latents import patchify, to_unit
 from irg_jax.sharding import activations
 
+KeyOf = Callable[[str], jax.Array]  # from the name of a stream in ``random_streams`` to its key at this step
+
 
 class FlowDraws(NamedTuple):
-    """Everything random in a forward pass.
+    """Everything random in a forward pass, apart from the VAE's posterior.
 
     Attributes:
       times: timestep of each image, float32 [B, images].
@@ -38,20 +41,19 @@ class TokenLosses(NamedTuple):
     mse: jax.Array
 
 
-def draw_flow(key: jax.Array, batch: dict, config: ModelConfig, shift: float) -> FlowDraws:
+def draw_flow(key_of: KeyOf, batch: dict, config: ModelConfig, shift: float) -> FlowDraws:
     """Draws timesteps (one per image) and noise for a whole batch, before it is split into microbatches."""
-    time_key, noise_key = jax.random.split(key)
     return FlowDraws(
-        flow.sample_times(time_key, batch["sizes"].shape[:2], shift),
-        jax.random.normal(noise_key, (*batch["gen"]["pos_id"].shape, config.token_channels)),
+        flow.sample_times(key_of("times"), batch["sizes"].shape[:2], shift),
+        jax.random.normal(key_of("noise"), (*batch["gen"]["pos_id"].shape, config.token_channels)),
     )
 
 
 def draw_posterior(key: jax.Array, batch: dict, config: ModelConfig) -> jax.Array:
-    """Draws the noise of the VAE's posterior, float32 [B, images, h, w, channels], from the key of ``draw_flow``."""
+    """Draws the noise of the VAE's posterior, float32 [B, images, h, w, channels]."""
     rows, images, height, width, _ = batch["images"].shape
     factor, channels = config.vae.downsample, config.vae.channels
-    return jax.random.normal(jax.random.fold_in(key, 2), (rows, images, height // factor, width // factor, channels))
+    return jax.random.normal(key, (rows, images, height // factor, width // factor, channels))
 
 
 def latent_tokens(vae: Any, latent_patch: int, batch: dict, noise: jax.Array | None = None) -> jax.Array:

@@ -1,36 +1,46 @@
-"""The metrics of a run: metrics.csv, TensorBoard events, the progress line and the MFU."""
+"""The metrics of a run: what is logged of the steps of an interval, and the rows of ``metrics.csv`` read back."""
 
-import collections
 import csv
 import io
 import os
-import pathlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
 
 from irg_jax.core.chips import mfu
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import write_text
+from irg_jax.core.storage import as_path, read_text
 from irg_jax.training.config import StageConfig
 from irg_jax.training.flops import train_step_flops
 
 METRICS_FILE = "metrics.csv"
+PARTS_FOLDER = "metrics"  # beside it: rows that are not in it yet
 
 
-def read_metrics(path: pathlib.Path) -> tuple[list[str], list[dict[str, float]]]:
+def read_metrics(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, float]]]:
     """Reads a metrics.csv: its columns (``step`` first) and its rows, where an empty cell is a missing key.
 
-    A run may be killed in the middle of a line, so an incomplete last line is left out.
+    On a bucket a run writes its rows in parts, which lie beside the file until the run ends; they are read too. A run
+    may be killed in the middle of a line, so an incomplete last line is left out.
 
     Raises:
       UserError: another broken line, by file and line, or a file that is not a metrics.csv.
     """
-    text = path.read_text()
+    folder = as_path(path).parent / PARTS_FOLDER
+    parts = sorted(file for file in folder.iterdir() if file.suffix == ".csv") if folder.is_dir() else []
+    columns, by_step = ["step"], dict[float, dict[str, float]]()
+    for file in (path, *parts):
+        names, rows = _read_file(file)
+        columns += [name for name in names if name not in columns]
+        for row in rows:
+            by_step[row["step"]] = by_step.get(row["step"], {}) | row
+    return columns, [by_step[step] for step in sorted(by_step)]
+
+
+def _read_file(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, float]]]:
+    text = read_text(path)
     # Only complete lines count: a number that was cut short would still parse.
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     if not lines:
@@ -52,163 +62,61 @@ def read_metrics(path: pathlib.Path) -> tuple[list[str], list[dict[str, float]]]
     return columns, rows
 
 
-def step_metrics(
-    values: Mapping[str, Any],
-    config: StageConfig,
-    modes: Sequence[str],
-    data_seconds: float,
-    seconds: float,
-    devices: int,
-) -> dict[str, float]:
-    """The metrics of a step as they are logged.
+class IntervalMean:
+    """The metrics of the steps since the last log, as they are logged: means over these steps.
 
     Args:
-      values: the metrics that the step returned, on the host.
       config: of the stage.
       modes: names of the learning modes, in the order of the losses by mode.
-      data_seconds: for which the host waited for data.
-      seconds: since the metrics of the step before were fetched.
       devices: of the mesh.
-
-    Returns:
-      scalars by name: those of the step, losses by mode, fill of the budgets, tokens/s, seconds, MFU if the chip is
-        known.
-    """
-    rows, budgets = config.data.batch_size, config.data.budgets
-    scalars = {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
-    tokens = {kind: scalars[f"tokens/{kind}"] for kind in ("und", "gen", "vit")}
-    for i, mode in enumerate(modes):
-        # A mode that is not in this batch has no loss, not a loss of zero.
-        parts = [values[name][i] for name in ("ce_by_mode", "mse_by_mode") if np.isfinite(values[name][i])]
-        if parts:
-            scalars[f"loss/{mode}"] = float(sum(parts))
-    scalars |= {
-        "fill/und": tokens["und"] / (rows * budgets.und),
-        "fill/gen": tokens["gen"] / (rows * budgets.gen),
-        "tokens_per_s": (tokens["und"] + tokens["gen"]) / seconds,
-        "time/data": data_seconds,
-        "time/compute": max(seconds - data_seconds, 0.0),
-    }
-    flops = train_step_flops(config.model, **tokens, pairs=scalars["pairs"])
-    utilisation = mfu(flops, seconds, jax.devices()[0].device_kind, devices)
-    return scalars if utilisation is None else scalars | {"mfu": utilisation}
-
-
-class MetricWriter:
-    """Writes one row of numbers per step to ``metrics.csv`` and to TensorBoard event files.
-
-    Reading a number gives the same float back, so two loss curves can be compared bit for bit. Every row is on disk
-    when ``write`` returns.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, resume_step: int | None) -> None:
-        """Opens both files.
+    def __init__(self, config: StageConfig, modes: Sequence[str], devices: int) -> None:
+        self._config, self._modes, self._devices = config, list(modes), devices
+        self._steps: list[dict[str, float]] = []
+
+    def add(self, values: Mapping[str, Any], stall_seconds: float, seconds: float) -> None:
+        """Adds a step.
 
         Args:
-          directory: for ``metrics.csv`` and ``tensorboard/``; made if it is missing.
-          resume_step: the step of the checkpoint that the run resumes from; later rows, of a run that was killed after
-            its last checkpoint, are dropped. None starts new files.
+          values: the metrics that the step returned, on the host: scalars, and losses by mode [modes], NaN for a mode
+            that was not in the batch.
+          stall_seconds: for which the devices waited for data.
+          seconds: from the end of the step before to the end of this one.
         """
-        self._path = pathlib.Path(directory) / METRICS_FILE
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        last = -1 if resume_step is None else resume_step
-        old = read_metrics(self._path) if self._path.exists() and resume_step is not None else (["step"], [])
-        self._columns, rows = old
-        self._rewrite([row for row in rows if row["step"] <= last])
-        self._last_step = last
-        self._events = tensorboardX.SummaryWriter(
-            str(self._path.parent / "tensorboard"), purge_step=last + 1, flush_secs=10
-        )
+        step = {name: float(value) for name, value in values.items() if np.ndim(value) == 0}
+        losses = [np.asarray(value, np.float64) for name, value in values.items() if name.endswith("_by_mode")]
+        for i, mode in enumerate(self._modes):
+            # A mode that is not in this batch has no loss, not a loss of zero.
+            parts = [loss[i] for loss in losses if np.isfinite(loss[i])]
+            if parts:
+                step[f"loss/{mode}"] = float(sum(parts))
+        step |= {"time/data": stall_seconds, "time/compute": max(seconds - stall_seconds, 0.0), "time/step": seconds}
+        self._steps.append(step)
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the numbers of ``step``, which must be later than the step before; new names become new columns.
+    def pop(self) -> dict[str, float]:
+        """The means of the steps since the last call, of which there is at least one.
 
-        Raises:
-          UserError: the file cannot be written.
+        Returns:
+          scalars by name: those of the steps, losses by mode, fill of the budgets, tokens/s, seconds, MFU if the chip
+          is known. The mean of a metric is over the steps that had it, and leaves out values that are not finite
+          unless all are.
         """
-        if step <= self._last_step:
-            raise ValueError(f"{self._path}: step {step} comes after step {self._last_step}; steps must increase")
-        if "step" in values:
-            raise ValueError(f"{self._path}: 'step' is the first column, not the name of a metric")
-        row = {name: float(value) for name, value in values.items()}
-        new = [name for name in row if name not in self._columns]
-        try:
-            if new:
-                self._file.close()
-                _, rows = read_metrics(self._path)
-                self._columns = self._columns + new
-                self._rewrite(rows)
-            self._file.write(self._line({"step": step, **row}))
-            self._file.flush()
-        except OSError as error:
-            raise UserError(f"{self._path}: cannot be written ({error.strerror}); free the disk") from error
-        self._last_step = step
-        for name, value in row.items():
-            self._events.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Closes both files, after the buffered TensorBoard events are written."""
-        self._file.close()
-        self._events.close()
-
-    def _line(self, row: Mapping[str, float]) -> str:
-        text = io.StringIO()
-        cells = [repr(row[name]) if name in row else "" for name in self._columns]
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        return text.getvalue()
-
-    def _rewrite(self, rows: list[dict[str, float]]) -> None:
-        # Completely or not at all, so that a kill at any moment leaves either the old rows or the new ones.
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(self._columns)
-        write_text(self._path, header.getvalue() + "".join(map(self._line, rows)))
-        self._file = self._path.open("a")
+        steps, self._steps = self._steps, []
+        names = dict.fromkeys(name for step in steps for name in step)
+        mean = {name: _mean([step[name] for step in steps if name in step]) for name in names}
+        data, seconds = self._config.data, mean["time/step"]
+        und, gen = mean["tokens/und"], mean["tokens/gen"]
+        mean |= {
+            "fill/und": und / (data.batch_size * data.budgets.und),
+            "fill/gen": gen / (data.batch_size * data.budgets.gen),
+            "tokens_per_s": (und + gen) / seconds,
+        }
+        flops = train_step_flops(self._config.model, und=und, gen=gen, vit=mean["tokens/vit"], pairs=mean["pairs"])
+        utilisation = mfu(flops, seconds, jax.devices()[0].device_kind, self._devices)
+        return mean if utilisation is None else mean | {"mfu": utilisation}
 
 
-def _duration(seconds: float) -> str:
-    total = round(seconds)
-    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-class Progress:
-    """Formats the progress line of a training run."""
-
-    def __init__(
-        self,
-        total_steps: int,
-        *,
-        label: str = "train",
-        start_step: int = 0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Starts the clock.
-
-        Args:
-          total_steps: of the stage.
-          label: first word of the line.
-          start_step: the step that the run resumes from.
-          clock: monotonic, in seconds.
-        """
-        self._total, self._label, self._clock = total_steps, label, clock
-        # Only the latest lines count: the first step compiles, and its minutes say nothing about the steps to come.
-        self._history: collections.deque[tuple[float, int]] = collections.deque([(clock(), start_step)], maxlen=16)
-
-    def line(self, step: int, values: Mapping[str, float]) -> str:
-        """The line for ``step``, of whichever of loss, ce, mse, tokens_per_s, time/data and time/compute are given."""
-        parts = [self._label, f"{step}/{self._total}"]
-        if "loss" in values:
-            split = [f"{name} {values[name]:.3g}" for name in ("ce", "mse") if name in values]
-            parts.append(f"loss {values['loss']:.4g}" + (f" ({' '.join(split)})" if split else ""))
-        if "tokens_per_s" in values:
-            parts.append(f"{values['tokens_per_s']:,.0f} tok/s")
-        if "time/data" in values and "time/compute" in values:
-            total = values["time/data"] + values["time/compute"]
-            parts.append(f"data {100 * values['time/data'] / total if total else 0:.0f} %")
-        self._history.append((self._clock(), step))
-        (then, first), (now, _) = self._history[0], self._history[-1]
-        if step > first:
-            parts.append(f"ETA {_duration((now - then) / (step - first) * max(0, self._total - step))}")
-        return "  ".join(parts)
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else values[-1]

@@ -13,6 +13,7 @@ from irg_jax.models.config import ExecutionConfig, ModelConfig
 from irg_jax.models.lora import LoRAConfig, LoRAParam, wrap
 from irg_jax.models.transformer import UnifiedTransformer
 from irg_jax.sharding.rules import ShardingRules, state_shardings, with_shardings
+from irg_jax.training.random_streams import stream_key
 
 
 class TrainState(NamedTuple):
@@ -37,10 +38,12 @@ class FrozenParams(NamedTuple):
     Attributes:
       vae: encodes images into latents.
       base: the weights that a LoRA run keeps fixed; empty where the whole model trains.
+      reference: the weights of a second model that a loss compares with; None where it does not.
     """
 
     vae: Any
     base: nnx.State
+    reference: nnx.State | None = None
 
 
 class StateSpec(NamedTuple):
@@ -88,11 +91,11 @@ def make_state_spec(
     """
     trained = nnx.Param if lora is None else LoRAParam
 
-    def make_model(key: jax.Array) -> nnx.Module:
-        model = UnifiedTransformer(config, execution, rngs=nnx.Rngs(params=key))
-        return model if lora is None else wrap(model, lora, rngs=nnx.Rngs(params=jax.random.fold_in(key, 1)))
+    def make_model(seed: int | jax.Array) -> nnx.Module:
+        model = UnifiedTransformer(config, execution, rngs=nnx.Rngs(params=stream_key(seed, "weights")))
+        return model if lora is None else wrap(model, lora, rngs=nnx.Rngs(params=stream_key(seed, "lora")))
 
-    abstract_model = nnx.eval_shape(lambda: make_model(jax.random.key(0)))
+    abstract_model = nnx.eval_shape(lambda: make_model(0))
     graphdef, _, rest = nnx.split(abstract_model, trained, nnx.Param)  # type: ignore[misc]
     base = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, execution.dtype), rest)
 
@@ -101,7 +104,7 @@ def make_state_spec(
         return TrainState(jnp.zeros((), jnp.int32), params, ema, optimizer.init(params))
 
     def init(seed: jax.Array) -> TrainState:
-        return init_from_params(nnx.state(make_model(jax.random.key(seed)), trained))
+        return init_from_params(nnx.state(make_model(seed), trained))
 
     abstract = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
     shardings = state_shardings(abstract, mesh, rules)

@@ -12,9 +12,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from irg_jax.models.config import ExecutionConfig, ModelConfig
 from irg_jax.sharding.batches import batch_shardings
 from irg_jax.training import losses, stochastic_rounding
-from irg_jax.training.config import LossConfig, OptimConfig
-from irg_jax.training.losses import FlowDraws
+from irg_jax.training.config import OptimConfig
+from irg_jax.training.objective import Loss
 from irg_jax.training.optimizer import freeze_steps, mask_frozen
+from irg_jax.training.random_streams import stream_key
 from irg_jax.training.state import FrozenParams, StateSpec, TrainState
 
 
@@ -49,71 +50,50 @@ def make_step(
     config: ModelConfig,
     execution: ExecutionConfig,
     *,
-    loss: LossConfig,
+    loss: Loss,
     optim: OptimConfig,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    modes: int,
     seed: int,
     mesh: Mesh,
 ) -> Step:
     """Makes the training step, which is compiled at its first call.
 
-    The loss is ce_weight·ΣCE/N_CE + mse_weight·ΣMSE/N_MSE with both counts over the global batch, so neither packing,
-    nor the number of devices, nor microbatches change it.
-
     Args:
       spec: the state's structure and shardings.
       config: the architecture.
       execution: its ``vae_encode`` decides whether a step is one program or two.
-      loss: weights of the losses, shift of the timesteps.
-      optim: EMA decay, number of microbatches (which divides the rows of a batch), freezing.
+      loss: what is minimised; neither packing, nor the number of devices, nor microbatches change it.
+      optim: EMA decay, number of microbatches (which divides the rows of a batch), freezing, steps that may be skipped.
       optimizer: of ``optimizer.make_optimizer``.
       schedule: learning rate by step, for the metrics.
-      modes: number of learning modes, for the losses by mode.
-      seed: of timesteps and noise.
+      seed: of all that is random.
       mesh: the state's.
 
     Returns:
-      the step; its metrics are scalars, except ``ce_by_mode`` and ``mse_by_mode``, float32 [modes].
+      the step; its metrics are those of the loss and, as scalars, ``grad_norm``, ``lr``, the counts of tokens
+      ``tokens/…``, and the visible ``pairs`` of attention.
     """
     freeze = freeze_steps(spec.abstract.params, optim.freeze)
 
-    def step_key(step: jax.Array) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(seed), step)
-
     def encode(step: jax.Array, frozen: FrozenParams, batch: dict) -> jax.Array:
-        noise = losses.draw_posterior(step_key(step), batch, config)
+        noise = losses.draw_posterior(stream_key(seed, "posterior", step), batch, config)
         return losses.latent_tokens(frozen.vae, config.latent_patch, batch, noise)
 
     def loss_fn(
-        params: nnx.State, frozen: FrozenParams, batch: dict, x0: jax.Array, draws: FlowDraws, totals: tuple
+        params: nnx.State, frozen: FrozenParams, batch: dict, x0: jax.Array, draws: Any, counts: Any
     ) -> tuple[jax.Array, dict]:
-        model = nnx.merge(spec.graphdef, params, frozen.base)
-        token = losses.token_losses(model, batch, x0, draws)
-        ce, mse = jnp.sum(token.ce) / totals[0], jnp.sum(token.mse) / totals[1]
-        total = loss.ce_weight * ce + loss.mse_weight * mse
-        return total, {
-            "loss": total,
-            "ce": ce,
-            "mse": mse,
-            "ce_by_mode": losses.sum_by_mode(token.ce, batch["und"]["mode"], modes),
-            "mse_by_mode": losses.sum_by_mode(token.mse, batch["gen"]["mode"], modes),
-        }
+        return loss(nnx.merge(spec.graphdef, params, frozen.base), frozen, batch, x0, draws, counts)
 
     def update(state: TrainState, frozen: FrozenParams, batch: dict, x0: jax.Array) -> tuple[TrainState, dict]:
-        key = step_key(state.step)
-        draws = losses.draw_flow(key, batch, config, loss.timestep_shift)
-        und, gen = batch["und"], batch["gen"]
-        noised = gen["noised"].astype(jnp.float32)
-        counts = (jnp.sum(und["weight"] > 0), jnp.sum(noised))
-        totals = tuple(jnp.maximum(n, 1).astype(jnp.float32) for n in counts)
+        draws = loss.draw(lambda stream: stream_key(seed, stream, state.step), batch)
+        counts = loss.count(batch)
 
-        def metrics_and_gradients(microbatch: tuple[dict, jax.Array, FlowDraws]) -> tuple[dict, nnx.State]:
-            (_, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, *microbatch, totals)
+        def metrics_and_gradients(microbatch: tuple[dict, jax.Array, Any]) -> tuple[dict, nnx.State]:
+            (_, values), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, *microbatch, counts)
             return values, grads
 
-        def accumulate(sums: Any, microbatch: tuple[dict, jax.Array, FlowDraws]) -> tuple[Any, None]:
+        def accumulate(sums: Any, microbatch: tuple[dict, jax.Array, Any]) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, sums, metrics_and_gradients(microbatch)), None
 
         # Strided, so that every microbatch takes an equal part of every device's rows.
@@ -132,23 +112,26 @@ def make_step(
             lambda e, p: e + (1 - optim.ema_decay) * (p - e), stochastic_rounding.to_float32(state.ema), params
         )
         ema_dtype = jax.tree.leaves(state.ema)[0].dtype.name
-        ema = stochastic_rounding.stochastic_round(ema, ema_dtype, jax.random.fold_in(key, 1))
+        ema = stochastic_rounding.stochastic_round(ema, ema_dtype, stream_key(seed, "round_ema", state.step))
+        new = TrainState(state.step + 1, params, ema, opt)
 
-        by_mode = {
-            "ce_by_mode": metrics.pop("ce_by_mode") / losses.sum_by_mode(und["weight"], und["mode"], modes),
-            "mse_by_mode": metrics.pop("mse_by_mode") / losses.sum_by_mode(noised, gen["mode"], modes),
-        }
-        metrics |= by_mode | {
-            "grad_norm": optax.tree.norm(grads),
+        grad_norm = optax.tree.norm(grads)
+        if optim.skip_nonfinite:
+            finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
+            kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+            new = kept._replace(step=new.step)
+        und, gen = batch["und"], batch["gen"]
+        metrics |= {
+            "grad_norm": grad_norm,
             "lr": schedule(state.step),
             "tokens/und": jnp.sum(und["position"] >= 0),
             "tokens/gen": jnp.sum(gen["position"] >= 0),
-            "tokens/ce": counts[0],
-            "tokens/mse": counts[1],
+            "tokens/ce": jnp.sum(und["weight"] > 0),
+            "tokens/mse": jnp.sum(gen["noised"]),
             "tokens/vit": jnp.sum(batch["vit"]["position"] >= 0),
             "pairs": visible_pairs(und) + visible_pairs(gen),
         }
-        return TrainState(state.step + 1, params, ema, opt), metrics
+        return new, metrics
 
     def step(state: TrainState, frozen: FrozenParams, batch: dict) -> tuple[TrainState, dict]:
         return update(state, frozen, _without_pixels(batch), encode(state.step, frozen, batch))

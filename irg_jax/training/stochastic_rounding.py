@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from irg_jax.training.random_streams import stream_key
+
 
 def stochastic_round(tree: Any, dtype: str, key: jax.Array) -> Any:
     """Rounds a tree of float32 arrays to ``dtype``, float32 (which changes nothing) or bfloat16.
@@ -39,7 +41,7 @@ def with_moments_in(inner: optax.GradientTransformation, dtype: str) -> optax.Gr
 
     def update(grads: Any, state: optax.ScaleByAdamState, params: Any = None) -> tuple[Any, optax.ScaleByAdamState]:
         updates, new = inner.update(grads, state._replace(mu=to_float32(state.mu), nu=to_float32(state.nu)), params)
-        key = jax.random.fold_in(jax.random.key(0), new.count)
+        key = stream_key(0, "round_moments", new.count)
         mu, nu = (stochastic_round(x, dtype, jax.random.fold_in(key, i)) for i, x in enumerate((new.mu, new.nu)))
         return updates, new._replace(mu=mu, nu=nu)
 
@@ -51,6 +53,7 @@ def _is_masked(x: Any) -> bool:
 
 
 def _round_to_bfloat16(x: jax.Array, key: jax.Array) -> jax.Array:
+    # The default generator, not rbg: that is slower on CPUs, and on a mesh every device makes the bits of whole arrays.
     noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
     bits = (jax.lax.bitcast_convert_type(x, jnp.uint32) + noise) & jnp.uint32(0xFFFF0000)
     # Infinities and NaN have no neighbours to choose from.

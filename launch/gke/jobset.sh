@@ -6,7 +6,8 @@
 # The arguments after -- go to `python -m irg_jax.train`. Its --workdir is in a bucket. Every gs://BUCKET is mounted in
 # the pods as /gcs/BUCKET, the folder that training gets. kubectl must be connected to a cluster with JobSet, the Cloud
 # Storage FUSE CSI driver, and node pools of that accelerator and topology; the node pools decide whether capacity is
-# spot or reserved. After a preemption the pods start again, and training resumes from its last checkpoint.
+# spot or reserved. After a preemption or a failure the pods start again, and training resumes from its last checkpoint;
+# after an error of the user (exit status 2) they do not. The arguments are checked before anything is applied.
 #
 #   --name=NAME            name of the JobSet
 #   --image=IMAGE          built from launch/containers/tpu.Dockerfile
@@ -17,7 +18,8 @@
 #   --max_restarts=100     preemptions and failures before it gives up
 #   --namespace=default    Kubernetes namespace
 #   --service_account=default   Kubernetes service account of the pods; it needs roles/storage.objectUser on the buckets
-#   --dry_run              prints the command with the manifest that it applies, and runs nothing
+#   --unchecked            does not check first that the arguments can be trained on so many devices
+#   --dry_run              prints the command with the manifest that it applies, and runs nothing but the check
 #   --help                 prints this
 #
 # Afterwards:
@@ -29,6 +31,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/launch/lib.sh"
 # shellcheck source=../buckets.sh
 source "$root/launch/buckets.sh"
+# shellcheck source=../check.sh
+source "$root/launch/check.sh"
 # shellcheck source=../tpu/flags.sh
 source "$root/launch/tpu/flags.sh"
 
@@ -56,6 +60,8 @@ chips=$((${topology//x/*}))
 nodes=$((chips / chips_per_node))
 ((nodes * chips_per_node == chips)) ||
   die "--topology=$topology: $chips chips are not whole nodes of --chips_per_node=$chips_per_node"
+count_devices "$accelerator" "$topology"
+check_training "$((devices * slices))" "$root"
 require_renames
 find_buckets
 

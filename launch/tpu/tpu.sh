@@ -3,15 +3,17 @@
 #
 # usage: launch/tpu/tpu.sh SUBCOMMAND --name=NAME --project=PROJECT --zone=ZONE [OPTION...] [-- ARGUMENT...]
 #
-#   create    requests the TPU and returns
+#   create    requests the TPU and returns; arguments after -- are checked before
 #   wait      returns when the TPU is ready
 #   install   installs the commit that is checked out here, with its dependencies, on every worker
 #   run       trains on every worker and streams the logs; if training is running already it only streams, so that the
 #             same command reconnects after a lost connection
 #   stop      makes the running training save and exit
 #   delete    deletes the TPU
-#   train     create, wait, install and run; after a preemption all of these again, and training resumes from its last
-#             checkpoint. At the end, after an error and after Ctrl-C (which saves first) the TPU is deleted.
+#   train     checks the arguments, then create, wait, install and run. After a preemption all of these again; after a
+#             failure of training (a crash, or storage that answers with errors) it runs again on the same TPU. Both
+#             resume from the last checkpoint. At the end, after an error of the user (exit status 2), after too many
+#             failures and after Ctrl-C (which saves first) the TPU is deleted.
 #
 # The arguments after -- go to `python -m irg_jax.train` (run and train). Its --workdir is in a bucket, or is a folder
 # that all workers have mounted. Every gs://BUCKET is mounted on them as /gcs/BUCKET, the folder that training gets. The
@@ -23,9 +25,12 @@
 #   --capacity=on_demand      on_demand, spot or reserved
 #   --runtime_version=VERSION software version of the workers; follows from the type if not given
 #   --service_account=EMAIL   service account of the workers; the project's default one if not given
-#   --poll=30                 seconds between two queries of the state
+#   --poll=30                 seconds between two queries of the state; also before training runs again after its first
+#                             failure, and twice as many after each further one
 #   --settle=300              seconds to wait for the state to show that a failure was a preemption
-#   --dry_run                 prints the commands and runs none
+#   --max_retries=10          failures in a row after which train gives up; an hour of training ends a row
+#   --unchecked               does not check first that the arguments can be trained on so many devices
+#   --dry_run                 prints the commands and runs none but the check
 #   --help                    prints this
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -33,10 +38,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 source "$root/launch/lib.sh"
 # shellcheck source=../buckets.sh
 source "$root/launch/buckets.sh"
+# shellcheck source=../check.sh
+source "$root/launch/check.sh"
 
 name='' project='' zone=''
 accelerator_type='' type='' topology='' slices=1 capacity=on_demand runtime_version='' service_account=''
-poll=30 settle=300
+poll=30 settle=300 max_retries=10
 
 # queued_resources VERB WORD...: calls gcloud with that verb, in this project and zone.
 queued_resources() { run gcloud compute tpus queued-resources "$@" "--project=$project" "--zone=$zone"; }
@@ -60,6 +67,12 @@ query_state() {
   done
   connected=yes
   if [[ $dry_run ]]; then echo "$state" && state=$1; fi
+}
+
+# pause SECONDS: waits; unlike with sleep alone, signals are handled at once.
+pause() {
+  sleep "$1" >/dev/null 2>&1 &
+  wait "$!"
 }
 
 # --- subcommands
@@ -111,12 +124,22 @@ wait_until_active() {
   done
 }
 
-install() {
-  local changes
+# require_commit: refuses changes, and a config, that would not be on the workers.
+require_commit() {
+  local changes config
   changes=$(run git -C "$root" status --porcelain --untracked-files=no)
   if [[ $dry_run ]]; then echo "$changes"; elif [[ $changes ]]; then
     die "$root has changes that are not committed, and only commits are installed; commit them first"
   fi
+  config=$(argument config) && config=${config%%:*}
+  [[ $config && -f $root/$config ]] || return 0
+  changes=$(run git -C "$root" ls-files --others -- "$config")
+  if [[ $dry_run ]]; then echo "$changes"; elif [[ $changes ]]; then
+    die "--config=$config is not committed, and only commits are installed; commit it first"
+  fi
+}
+
+install() {
   bundle=${TMPDIR:-/tmp}/irg_jax.$name.bundle
   run git -C "$root" bundle create --quiet "$bundle" HEAD &&
     queued_resources scp "$bundle" "$name:irg_jax.bundle" --node=all --worker=all --batch-size=all &&
@@ -167,21 +190,33 @@ preempted() {
   done
 }
 
+# train: what follows from an exit status is in launch/README.md.
 train() {
-  local status
+  local status failures=0 seconds began=$SECONDS
   until attempt; do
     status=$?
     # 255 is ssh's own status: the connection to the workers is lost. Training continues there, or they are gone.
     if ((status == 255)) && [[ $installed ]]; then
       note "$name: connection lost; connecting again"
-      sleep "$poll"
-    # 2 is an error that only the user can fix: it would fail again on any other TPU.
-    elif ((status != 2)) && preempted; then
+      pause "$poll"
+      continue
+    fi
+    # 2 is an error of the user, 75 storage that answers with errors: neither is the sign of a preemption.
+    if [[ $status != @(2|75) ]] && preempted; then
       note "$name: preempted; requesting it again, training resumes from its last checkpoint"
-    else
+      began=$SECONDS
+      continue
+    fi
+    if ((SECONDS - began > 3600)); then failures=0; fi
+    # 130: somebody has stopped it.
+    if [[ $status == @(2|130) || ! $installed ]] || ((failures++ >= max_retries)); then
       note "error: training exited with status $status, and not by a preemption; see the lines above"
       return "$status"
     fi
+    seconds=$((poll << (failures < 6 ? failures - 1 : 5)))
+    note "$name: training exited with status $status; running it again in $seconds s, retry $failures of $max_retries"
+    pause "$seconds"
+    began=$SECONDS
   done
 }
 
@@ -216,13 +251,20 @@ case ${1-} in
   --help) usage && exit ;;
   *) die "'${1-}': not a subcommand; see $0 --help" ;;
 esac
-options="name project zone accelerator_type type topology slices capacity runtime_version service_account poll settle"
+options="name project zone accelerator_type type topology slices capacity runtime_version service_account"
+options+=" poll settle max_retries"
 parse "$options" "$@"
 require name project zone
 [[ $name =~ ^[a-z][-a-z0-9]*$ ]] || die "--name=$name: not lower-case letters, digits and hyphens"
 if [[ $subcommand == @(create|train) ]]; then check_create; fi
+require_numbers poll settle max_retries
 if [[ $subcommand == @(run|train) ]]; then require_shared_workdir; fi
 require_tool gcloud "install the Google Cloud CLI"
+if [[ $subcommand == train || ($subcommand == create && ${#arguments[@]} -gt 0) ]]; then
+  count_devices "${accelerator_type:-$type}" "$topology"
+  check_training "$((devices * slices))" "$root"
+fi
+if [[ $subcommand == @(install|train) ]]; then require_commit; fi
 if [[ $subcommand == @(run|train) ]]; then require_renames; fi
 
 trap finish EXIT

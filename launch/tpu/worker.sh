@@ -47,8 +47,10 @@ mount_bucket() {
   run fusermount -u -z "$target" 2>/dev/null || true
   run sudo mkdir -p "$target"
   run sudo chown "$(id -u)" "$target"
-  run gcsfuse "${mount_options[@]/#/--}" "$1" "$target" ||
-    die "gs://$1 cannot be mounted on $HOSTNAME; see the lines of gcsfuse above"
+  run gcsfuse "${mount_options[@]/#/--}" "$1" "$target" && return
+  note "error: gs://$1 cannot be mounted on $HOSTNAME; see the lines of gcsfuse above"
+  # Where training has run before, the bucket could be mounted, and the storage is to blame.
+  if [[ -e $folder/command ]]; then exit 75; else exit 2; fi
 }
 
 running() { [[ -s $folder/pid && ! -e $folder/status ]] && kill -0 "$(<"$folder/pid")" 2>/dev/null; }

@@ -117,7 +117,8 @@ def test_a_checkpoint_moves_to_other_devices_and_dtypes(tmp_path):
 def iterators(processes):
     """The data iterators of all processes, for global batches of 4 rows."""
     rows = [{"i": np.array(i)} for i in range(40)]
-    return [batches(rows, batch_size=4, process_index=i, process_count=processes, threads=1) for i in range(processes)]
+    each = 4 // processes
+    return [batches(rows, batch_size=4, offsets=range(i * each, (i + 1) * each), threads=1) for i in range(processes)]
 
 
 @pytest.mark.parametrize("before, after", [(1, 2), (2, 4), (4, 1)])
@@ -172,6 +173,17 @@ def test_the_last_n_checkpoints_are_kept(tmp_path):
         for step in (10, 20, 30):
             save(checkpointer, step)
         assert checkpointer.steps() == [20, 30]
+
+
+def test_every_kth_and_the_best_checkpoint_are_kept_too_also_after_a_restart(tmp_path):
+    losses = {1: 0.3, 2: 0.9, 3: 0.1, 4: None, 5: float("nan"), 6: 0.5, 7: 0.4, 8: 0.2}
+    for steps in (range(1, 5), range(5, 9)):
+        with Checkpointer(tmp_path, keep=1, keep_every=6, best="validation/loss") as checkpointer:
+            for step in steps:
+                known = {} if losses[step] is None else {"validation/loss": losses[step], "validation/ce": 0.0}
+                save(checkpointer, step, metrics=known)
+    with Checkpointer(tmp_path, read_only=True) as checkpointer:
+        assert checkpointer.steps() == [3, 6, 8]
 
 
 def test_a_step_that_is_already_saved_is_kept(saved):

@@ -11,7 +11,7 @@ from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.models.config import ModelConfig
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules
-from irg_jax.training import loop
+from irg_jax.training import trainer
 from irg_jax.training.optimizer import learning_rate, make_optimizer
 from irg_jax.training.state import make_state_spec
 from tests import tiny
@@ -69,5 +69,5 @@ def test_resuming_training_refuses_an_earlier_version(tmp_path):
     state = {"params": weights, "ema": weights, "opt": jax.tree.map(lambda x: x + 1, make_state()["opt"])}
     old_checkpoint(tmp_path / "checkpoints", state, meta={"config": "{}"})
     with Checkpointer(tmp_path / "checkpoints") as checkpoints, pytest.raises(UserError, match=REFUSED) as error:
-        loop._restore(checkpoints, checkpoints.latest_step(), spec, make_iterator())
+        trainer._restore(checkpoints, checkpoints.latest_step(), spec, make_iterator())
     assert "\n" not in str(error.value)

@@ -36,10 +36,8 @@ def packed(trajectories=TRAJECTORIES, **changes):
     return PackedRows(mixture(trajectories), **(arguments | changes))
 
 
-def batches(rows=None, process_index=0, process_count=1, threads=2):
-    return pipeline.batches(
-        rows or packed(), batch_size=BATCH, process_index=process_index, process_count=process_count, threads=threads
-    )
+def batches(rows=None, offsets=range(BATCH), threads=2):
+    return pipeline.batches(rows or packed(), batch_size=BATCH, offsets=offsets, threads=threads)
 
 
 def assert_same(a, b):
@@ -84,16 +82,10 @@ def test_a_restored_iterator_continues_with_the_same_batches(stop):
         assert_same(a, b)
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_the_shares_of_all_processes_are_the_global_batch_in_order(processes):
-    shares = zip(*(batches(process_index=p, process_count=processes) for p in range(processes)), strict=True)
-    for parts, whole in zip(shares, batches(), strict=True):
-        assert_same(jax.tree.map(lambda *x: np.concatenate(x), *parts), whole)
-
-
-def test_rows_must_divide_over_the_processes():
-    with pytest.raises(UserError, match="data.batch_size: 4 rows do not divide over 3 processes"):
-        batches(process_count=3)
+@pytest.mark.parametrize("offsets", [(0, 1), (2, 3), (1,), (0, 1, 2, 3)])
+def test_a_process_builds_only_its_rows_of_every_batch(offsets):
+    for part, whole in zip(batches(offsets=offsets), batches(), strict=True):
+        assert_same(part, jax.tree.map(lambda x: x[list(offsets)], whole))
 
 
 def test_keys_name_the_records_of_a_row():

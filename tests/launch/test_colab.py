@@ -43,7 +43,7 @@ def _execute(parameters, cache):
     assert names.findall(parameters) == names.findall(cell.source)
     cell.source = parameters
     # One device, fast compilation, and a cache of compiled programs.
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = os.environ | {"XLA_FLAGS": " ".join(commands.FAST_COMPILATION)}
     environment["PYTHONPATH"] = str(ROOT)
     environment["JAX_COMPILATION_CACHE_DIR"] = str(cache)
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

@@ -61,9 +61,11 @@ def test_secrets_of_the_environment_are_in_no_command_line(world, script):
 @pytest.mark.parametrize("script", WHOLE)
 def test_help_lists_every_option_and_calls_nothing(world, script):
     process = world.run(script, "--help")
-    known = re.search(r'^(?:parse|options=)\s*"(.*?)"', (LAUNCH / script).read_text(), re.MULTILINE)[1].split()
+    text = (LAUNCH / script).read_text()
+    known = " ".join(re.findall(r'^(?:parse|options\+?=)\s*"([^$]*?)"', text, re.MULTILINE)).split()
+    known += ["dry_run", "help", *(["unchecked"] if "launch/check.sh" in text else [])]
     assert process.returncode == 0 and process.stderr == "" and world.calls() == []
-    assert [name for name in [*known, "dry_run", "help"] if f"--{name}" not in process.stdout] == []
+    assert [name for name in known if f"--{name}" not in process.stdout] == []
 
 
 @pytest.mark.parametrize("script", WHOLE)
@@ -90,6 +92,7 @@ def test_a_dry_run_prints_the_calls_that_are_made(world, script):
         ("local.sh", ["--typo=1"], ["--typo", "no such option", "--help"]),
         ("local.sh", ["--config=x"], ["--config", "no such option"]),
         ("local.sh", ["--devices"], ["--devices", "value is missing"]),
+        ("local.sh", ["--max_restarts=-1"], ["--max_restarts=-1", "whole number"]),
         ("local.sh", ["train"], ["'train'", "after --"]),
         ("tpu/tpu.sh", [], ["not a subcommand", "--help"]),
         ("tpu/tpu.sh", ["create", "--name=irg", "--project=p"], ["--zone is missing"]),
@@ -101,7 +104,9 @@ def test_a_dry_run_prints_the_calls_that_are_made(world, script):
         ("tpu/tpu.sh", ["delete", *TPU, "--name=a/b"], ["--name=a/b"]),
         ("tpu/tpu.sh", ["run", *TPU, "--", "--workdir=runs/a"], ["--workdir", "gs://", "mounted"]),
         ("tpu/worker.sh", ["start", "--", "--workdir=gs:///run"], ["'--workdir=gs:///run'", "no bucket name"]),
+        ("tpu/tpu.sh", ["train", *TPU, "--accelerator_type=x9-8", "--runtime_version=r", "--", *TRAINING], ["'x9-8'"]),
         ("tpu/worker.sh", ["dance"], ["'dance'"]),
+        ("tpu/worker.sh", ["start", "--unchecked"], ["--unchecked: no such option"]),
         ("gke/jobset.sh", ["--name=irg"], ["--image is missing"]),
         ("gke/jobset.sh", [*JOBSET, "--accelerator=h100", "--", *TRAINING], ["h100", "v5p"]),
         ("gke/jobset.sh", [*JOBSET, "--topology=4by4", "--", *TRAINING], ["4by4"]),
@@ -109,6 +114,7 @@ def test_a_dry_run_prints_the_calls_that_are_made(world, script):
         ("gke/jobset.sh", [*JOBSET, "--name=Big", "--", *TRAINING], ["--name=Big"]),
         ("gke/jobset.sh", [*JOBSET, "--", "--workdir=runs/a"], ["gs://"]),
         ("gke/xpk.sh", [*XPK, "--", *TRAINING, "two\nlines"], ["line break"]),
+        ("gke/xpk.sh", [*XPK, "--tpu_type=v5p", "--", *TRAINING], ["'v5p'", "--unchecked"]),
         ("slurm/submit.sh", ["--process_per=rack", "--", "x"], ["--process_per=rack"]),
         ("slurm/submit.sh", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
         ("slurm/train.sbatch", ["--", "--workdir=gs://b/run"], ["'--workdir=gs://b/run'", "mount it"]),
@@ -128,6 +134,56 @@ def test_a_missing_program_is_named(world, tmp_path):
     for script, name in (("local.sh", "python"), ("gke/xpk.sh", "xpk"), ("slurm/submit.sh", "sbatch")):
         own, training = WHOLE[script]
         failed(world.run(script, *own, "--", *training, PATH=str(bare)), 2, f"{name} is not on the PATH")
+
+
+# --- the check of the arguments
+
+
+@pytest.mark.parametrize(
+    "script, options, devices",
+    [
+        ("local.sh", ["--processes=3", "--devices=4"], 12),
+        ("slurm/submit.sh", ["--nodes=4", "--gpus_per_node=8"], 32),
+        ("gke/jobset.sh", [*JOBSET, "--slices=2"], 128),
+        ("gke/jobset.sh", [*JOBSET, "--accelerator=v5e", "--topology=2x4"], 8),
+        # Each core of a TPU7x chip is a device.
+        ("gke/jobset.sh", [*JOBSET, "--accelerator=tpu7x", "--topology=2x2x2"], 16),
+        # The number in the names of v4, v5p and TPU7x counts cores, that of v5e and v6e chips.
+        ("gke/xpk.sh", [*XPK, "--slices=2"], 128),
+        ("gke/xpk.sh", [*XPK, "--tpu_type=tpu7x-64"], 64),
+        ("gke/xpk.sh", [*XPK, "--tpu_type=v6e-4x4"], 16),
+        ("tpu/tpu.sh", ["train", *TPU, "--accelerator_type=v4-16"], 8),
+        ("tpu/tpu.sh", ["train", *TPU, "--accelerator_type=v5litepod-16"], 16),
+        ("tpu/tpu.sh", ["train", *TPU, "--accelerator_type=v6e-64", "--slices=2"], 128),
+        ("tpu/tpu.sh", ["create", *TPU, "--type=v5p", "--topology=2x2x4"], 16),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [[], ["--dry_run"]])
+def test_arguments_are_checked_for_the_devices_before_anything_is_called(world, script, options, devices, dry_run):
+    refused = "config.data.batch_size: 8 rows do not divide"
+    world.answer({"python": [[["--check_only"], [["error: " + refused + "\n", 2, 0]]]]})
+    arguments = FOLDERS if script in ("local.sh", "slurm/submit.sh") else TRAINING
+    failed(world.run(script, *options, *dry_run, "--", *arguments), 2, refused)
+    assert world.checks() == [(devices, arguments)] and world.calls() == []
+
+
+def test_the_check_needs_a_python_with_the_package_and_can_be_left_out(world, tmp_path):
+    line = ["gke/xpk.sh", *XPK, "--", *TRAINING]
+    world.answer({"python": [[["find_spec"], [["", 1, 0]]]]})
+    failed(world.run(*line, IRG_VENV=str(tmp_path)), 2, "not installed", "pip install --editable", "--unchecked")
+    assert world.run(*line[:1], "--unchecked", *line[1:]).returncode == 0 and world.checks() == []
+    # The environment that launch/quickstart.sh makes.
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    world.program(tmp_path / "venv/bin/python", f'[[ $1 == -c ]] || echo "$PWD: $*" >"{tmp_path}/checked"')
+    assert world.run(*line, IRG_VENV=str(tmp_path / "venv")).returncode == 0
+    # A config is found from the root of the checkout, as on the machines that train.
+    checked = f"{ROOT}: -m irg_jax.train --check_only --devices=64 --config="
+    assert (tmp_path / "checked").read_text().startswith(checked)
+
+
+def test_a_check_that_crashes_is_not_an_error_of_the_arguments(world):
+    world.answer({"python": [[["--check_only"], [["", 1, 0]]]]})
+    failed(world.run("slurm/submit.sh", "--", *FOLDERS), 2, "the check of the arguments ended with status 1")
 
 
 # --- buckets
@@ -197,17 +253,23 @@ def test_jobset_mounts_each_bucket_once(world):
     assert pod["hostNetwork"] and {source["hostNetworkPodKSA"] for source in sources.values()} == {"true"}
 
 
-def test_jobset_restarts_after_a_preemption_but_not_after_an_error_of_the_user(world):
+@pytest.mark.parametrize("status, ends", [(1, False), (2, True), (75, False), (130, False), (137, False)])
+def test_jobset_ends_after_an_error_of_the_user_and_restarts_after_anything_else(world, status, ends):
     world.run("gke/jobset.sh", *JOBSET, "--", *TRAINING)
     spec = yaml.safe_load(world.calls()[-1]["stdin"])["spec"]
     job = spec["replicatedJobs"][0]["template"]["spec"]
+    # A preempted pod counts, whatever its status was; as others do that no rule mentions.
     disrupted, user_error = job["podFailurePolicy"]["rules"]
     assert (disrupted["action"], disrupted["onPodConditions"][0]["type"]) == ("Count", "DisruptionTarget")
-    assert (user_error["action"], user_error["onExitCodes"]["values"]) == ("FailJob", [2])
-    assert user_error["onExitCodes"]["containerName"] == job["template"]["spec"]["containers"][0]["name"]
+    codes = user_error["onExitCodes"]
+    assert codes["operator"] == "In" and codes["containerName"] == job["template"]["spec"]["containers"][0]["name"]
+    action = user_error["action"] if status in codes["values"] else "Count"
+    # A job fails by FailJob, or after its first failed pod; then the first rule of the set for that reason is taken.
+    assert job["backoffLimit"] == 0
+    reason = {"FailJob": "PodFailurePolicy", "Count": "BackoffLimitExceeded"}[action]
     (rule,) = spec["failurePolicy"]["rules"]
-    assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
-    assert spec["failurePolicy"]["maxRestarts"] == 100 and job["backoffLimit"] == 0
+    assert (reason in rule["onJobFailureReasons"] and rule["action"] == "FailJobSet") == ends
+    assert spec["failurePolicy"]["maxRestarts"] == 100
 
 
 def test_xpk_creates_the_workload_with_the_command(world):
@@ -219,8 +281,8 @@ def test_xpk_creates_the_workload_with_the_command(world):
     assert options["--tpu-type"] == "v5p-128" and options["--num-slices"] == "2"
     assert options["--docker-image"] == "registry/irg:1" and options["--env"] == "IRG_DISTRIBUTED=auto"
     assert shlex.split(command.removeprefix("--command=")) == ["exec", "python", "-m", "irg_jax.train", *MOUNTED]
-    # A process exits with 1 when another one is gone, and with 2 after an error that only the user can fix.
-    assert options["--restart-on-exit-codes"] == "1"
+    # Beside what xpk restarts after by itself: 42, and 127 to 255.
+    assert options["--restart-on-exit-codes"].split(",") == ["1", "75"]
 
 
 def test_xpk_attaches_each_bucket_to_the_cluster_and_uses_it(world):
@@ -253,19 +315,20 @@ def test_slurm_submits_a_task_per_gpu_or_per_node(world):
     first, second = world.lines()
     assert first == [
         *["sbatch", "--job-name=irg_jax", f"--chdir={ROOT}", "--time=2:00:00", "--nodes=4", "--gpus-per-node=8"],
-        *["--ntasks-per-node=8", "--account=a", str(LAUNCH / "slurm/train.sbatch"), "--", *FOLDERS],
+        *["--ntasks-per-node=8", "--account=a", str(LAUNCH / "slurm/train.sbatch"), "--max_restarts=10"],
+        *["--", *FOLDERS],
     ]
     assert "--ntasks-per-node=1" in second
 
 
 @pytest.mark.parametrize("tasks, devices", [("8", None), ("1", "0,1,2,3")])
 def test_slurm_runs_training_in_every_task(world, tasks, devices):
-    world.answer({"srun": [[[], [["", 5, 0]]]]})
     job = {"SLURM_NTASKS_PER_NODE": tasks, "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_ID": "42"}
-    assert world.run("slurm/train.sbatch", "--", *FOLDERS, **job).returncode == 5
+    assert world.run("slurm/train.sbatch", "--", *FOLDERS, **job).returncode == 0
     (call,) = world.calls()
     assert call["arguments"][-len(FOLDERS) - 3 :] == ["python", "-m", "irg_jax.train", *FOLDERS]
-    assert "--kill-on-bad-exit=1" in call["arguments"]
+    # The others hear of a failure and end with its status; killed, they would give srun another one.
+    assert {"--kill-on-bad-exit=0", "--wait=60"} < set(call["arguments"])
     assert call["environment"]["IRG_DISTRIBUTED"] == "auto" and "--xla_gpu" in call["environment"]["XLA_FLAGS"]
     assert call["environment"].get("JAX_LOCAL_DEVICE_IDS") == devices
 
@@ -279,6 +342,19 @@ def test_slurm_saves_and_is_requeued_at_its_time_limit(world, number, requeued):
     assert process.wait(10) == 130
     assert [call["signal"] for call in world.calls() if "signal" in call] == ["SIGTERM"]
     assert world.lines()[1:] == requeued
+
+
+@pytest.mark.parametrize(
+    "status, restarts, requeued",
+    [(0, 0, False), (1, 0, True), (2, 0, False), (75, 2, True), (75, 3, False), (130, 0, False), (137, 0, True)],
+)
+def test_slurm_requeues_after_a_failure_that_is_not_the_users_as_often_as_allowed(world, status, restarts, requeued):
+    world.answer({"srun": [[[], [["", status, 0]]]]})
+    job = {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": str(restarts)}
+    process = world.run("slurm/train.sbatch", "--max_restarts=3", "--", *FOLDERS, **job)
+    assert process.returncode == status
+    assert world.lines()[1:] == [["scontrol", "requeue", "42"]] * requeued
+    assert ("restarted 3 times" in process.stderr) == (restarts == 3)
 
 
 def test_jaxlib_knows_the_slurm_flags_and_those_of_the_user_come_last():

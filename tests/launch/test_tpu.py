@@ -84,13 +84,13 @@ def test_tpu_installs_only_what_is_committed(world):
     assert world.verbs() == []
 
 
-def train(world, *, states, follow, **answers):
-    """Runs tpu.sh train with these states of the queued resource, and these exit statuses of training."""
+def train(world, *options, states, follow, **answers):
+    """Runs tpu.sh train with these options, states of the queued resource, and exit statuses of training."""
     rules = [[["list"], [[f"{state}\n" if state else "", 0, 0] for state in states]]]
     rules += [[["follow"], [["", status, 0] for status in follow]]]
     rules += [[[word], [["", status, 0]]] for word, status in answers.items()]
     world.answer({"gcloud": rules})
-    return world.run("tpu/tpu.sh", "train", *OPTIONS, *CREATE, "--", *TRAINING)
+    return world.run("tpu/tpu.sh", "train", *OPTIONS, *CREATE, *options, "--", *TRAINING)
 
 
 ONE_ATTEMPT = ["list", "create", "list", "scp", "install", "start", "follow"]
@@ -123,11 +123,36 @@ def test_tpu_training_is_followed_again_after_a_lost_connection(world):
     assert world.verbs() == [*ONE_ATTEMPT, "list", "list", "start", "follow", "delete"]
 
 
-@pytest.mark.parametrize("status, looks", [(2, []), (1, ["list"])])
-def test_tpu_training_that_fails_without_a_preemption_is_not_repeated(world, status, looks):
+@pytest.mark.parametrize("status, looks", [(2, []), (130, ["list"])])
+def test_tpu_training_ends_after_an_error_of_the_user_and_when_it_was_stopped(world, status, looks):
     process = train(world, states=["", "ACTIVE"], follow=[status])
     assert process.returncode == status and f"status {status}" in process.stderr.splitlines()[-1]
     assert world.verbs() == [*ONE_ATTEMPT, *looks, "delete"]
+
+
+# Whether a failure was a preemption is asked first, except where storage answered with errors.
+@pytest.mark.parametrize("status, looks", [(75, []), (1, ["list"]), (137, ["list"])])
+def test_tpu_training_that_fails_runs_again_on_the_same_tpu(world, status, looks):
+    process = train(world, states=["", "ACTIVE"], follow=[status, 0])
+    assert process.returncode == 0 and f"status {status}; running it again" in process.stderr
+    assert world.verbs() == [*ONE_ATTEMPT, *looks, "list", "list", "start", "follow", "delete"]
+
+
+def test_tpu_training_that_goes_on_failing_is_given_up_after_growing_pauses(world):
+    world.program(world.bin / "sleep", 'echo "$1" >>~/slept')
+    process = train(world, "--poll=3", "--max_retries=7", states=["", "ACTIVE"], follow=[75])
+    assert process.returncode == 75 and "retry 7 of 7" in process.stderr
+    assert world.verbs().count("follow") == 8 and world.verbs()[-1] == "delete"
+    assert (world.home / "slept").read_text().split() == ["3", "6", "12", "24", "48", "96", "96"]
+
+
+def test_tpu_train_refuses_what_the_workers_would_not_have_before_it_asks_for_the_tpu(world):
+    line = ["tpu/tpu.sh", "train", *OPTIONS, *CREATE, "--", "--config=configs/template.py", "--workdir=gs://bucket/run"]
+    world.answer({"git": [[["status"], [[" M irg_jax/train.py\n", 0, 0]]]]})
+    failed(world.run(*line), 2, "changes that are not committed")
+    world.answer({"git": [[["ls-files", "configs/template.py"], [["configs/template.py\n", 0, 0]]]]})
+    failed(world.run(*line), 2, "--config=configs/template.py is not committed")
+    assert {line[0] for line in world.lines()} == {"git"}
 
 
 def test_tpu_errors_delete_what_was_created_and_say_what_was_not(world):
@@ -234,6 +259,9 @@ def test_worker_that_cannot_mount_a_bucket_does_not_train(world):
     start = shlex.join([str(LAUNCH / "tpu/worker.sh"), "start", "--", *TRAINING])
     failed(on_worker(world, start), 2, "gs://bucket cannot be mounted")
     assert not any(line[0] == "python" for line in world.lines())
+    # After a first training it is the storage that fails, and is worth another try.
+    (world.home / ".irg_jax/command").touch()
+    failed(on_worker(world, start), 75, "gs://bucket cannot be mounted")
 
 
 def test_worker_training_outlives_the_connection(world):

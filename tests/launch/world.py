@@ -12,8 +12,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "launch"
 _STUBS = ["gcloud", "git", "kubectl", "python", "python3", "sbatch", "scontrol", "srun", "uv", "xpk"]
 _STUBS += ["fusermount", "gcsfuse", "mountpoint", "sudo"]
-# Nothing is mounted, and every bucket has a hierarchical namespace.
-_DEFAULTS = {"mountpoint": [[[], [["", 1, 0]]]], "gcloud": [[["buckets"], [["True\n", 0, 0]]]]}
+# Nothing is mounted, every bucket has a hierarchical namespace, and the check of the arguments finds nothing.
+_DEFAULTS = {
+    "mountpoint": [[[], [["", 1, 0]]]],
+    "gcloud": [[["buckets"], [["True\n", 0, 0]]]],
+    "python": [[["find_spec"], [["", 0, 0]]], [["--check_only"], [["", 0, 0]]]],
+}
 # Arguments that must pass through all shells unchanged.
 TRAINING = [
     "--config=my configs/a.py",
@@ -53,8 +57,12 @@ class World:
         path.chmod(0o755)
 
     def answer(self, answers):
-        """Sets what the stand-ins answer (see stub.py), before their defaults; forgets the calls so far."""
+        """Sets what the stand-ins answer (see stub.py), before their defaults; forgets the calls so far.
+
+        An entry without words is for the calls that no other one, not even a default, is for.
+        """
         answers = {name: [*answers.get(name, []), *_DEFAULTS.get(name, [])] for name in answers | _DEFAULTS}
+        answers = {name: sorted(entries, key=lambda entry: not entry[0]) for name, entries in answers.items()}
         (self.bin / "answers.json").write_text(json.dumps(answers))
         (self.bin / "calls.jsonl").write_text("")
 
@@ -79,6 +87,15 @@ class World:
         return subprocess.CompletedProcess(process.args, process.returncode, printed, said)
 
     def calls(self):
+        """What the stand-ins were called with, without the check of the arguments before."""
+        return [call for call in self._recorded() if not _checks(call)]
+
+    def checks(self):
+        """The calls that checked the arguments of the training, each as the number of devices and the arguments."""
+        marked = [call["arguments"] for call in self._recorded() if "--check_only" in call.get("arguments", [])]
+        return [(int(words[3].removeprefix("--devices=")), words[4:]) for words in marked]
+
+    def _recorded(self):
         return [json.loads(line) for line in (self.bin / "calls.jsonl").read_text().splitlines()]
 
     def lines(self):
@@ -97,6 +114,12 @@ class World:
         while sum(word in line for line in (self.bin / "calls.jsonl").read_text().splitlines()) < count:
             assert time.monotonic() < limit, self.calls()
             time.sleep(0.02)
+
+
+def _checks(call):
+    """Whether it is the check, or asks Python whether it has the package to check with."""
+    words = call.get("arguments", [])
+    return call["name"] == "python" and ("--check_only" in words or words[:1] == ["-c"])
 
 
 def failed(process, status, *fragments):

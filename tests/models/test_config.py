@@ -22,6 +22,14 @@ def test_every_remat_policy_and_attention_backend_has_a_name_in_the_config():
     assert set(BACKEND_PLATFORMS) < set(BACKENDS)
 
 
+def test_auto_takes_the_gradients_written_for_cpus_on_cpus_only():
+    assert tiny.EXECUTION.gradients == "auto"
+    assert {platform: tiny.EXECUTION.on(platform).gradients for platform in ("cpu", "gpu", "tpu")} == {
+        "cpu": "cpu", "gpu": "autodiff", "tpu": "autodiff",
+    }  # fmt: skip
+    assert tiny.execution(gradients="autodiff").on("cpu").gradients == "autodiff"
+
+
 def test_sizes_of_a_generation_token():
     assert tiny.CONFIG.vae.channels == 3 * 4**2
     assert tiny.CONFIG.token_channels == 4 * tiny.CONFIG.vae.channels

@@ -1,5 +1,6 @@
 """LoRA on the tiny model: what it changes, what it keeps, and that merged weights give the same results."""
 
+import functools
 import re
 
 import jax
@@ -17,6 +18,7 @@ from irg_jax.models.transformer import abstract_model
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules
 from irg_jax.training import losses
+from irg_jax.training.random_streams import stream_key
 from irg_jax.training.state import make_state_spec
 from tests import tiny
 
@@ -37,7 +39,7 @@ def wrapped(b_scale=0.0):
 
 def outputs(model):
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
-    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, 4.0)
+    draws = losses.draw_flow(functools.partial(stream_key, 0), batch, tiny.CONFIG, 4.0)
     run = jax.jit(lambda model: losses.token_losses(model, batch, tiny.latents(batch), draws))
     return np.concatenate([np.ravel(x) for x in run(model)])
 

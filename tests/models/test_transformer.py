@@ -17,6 +17,7 @@ from irg_jax.models.transformer import KVCache, Stream, UnifiedTransformer, abst
 from irg_jax.models.vae.latents import to_unit
 from irg_jax.training import losses
 from irg_jax.training.losses import FlowDraws
+from irg_jax.training.random_streams import stream_key
 from tests import released, tiny
 
 # --- the released model
@@ -199,7 +200,7 @@ def test_a_cached_prefix_gives_the_results_of_one_pass():
 
 def loss(graphdef, weights, batch):
     model = nnx.merge(graphdef, weights)
-    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, 4.0)
+    draws = losses.draw_flow(functools.partial(stream_key, 0), batch, tiny.CONFIG, 4.0)
     token = losses.token_losses(model, batch, tiny.latents(batch), draws)
     return token.ce.sum() + token.mse.sum()
 
@@ -214,16 +215,35 @@ def gradients(**changes):
 @pytest.mark.parametrize("remat", ["full", "dots", "attention", "offload"])
 def test_remat_changes_no_gradient(remat):
     value, grads = gradients(remat=remat)
-    wanted_value, wanted = gradients(remat="none")
+    wanted_value, wanted = gradients(gradients="autodiff")
     np.testing.assert_allclose(value, wanted_value, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads, wanted)
 
 
+def test_the_gradients_written_for_cpus_are_those_of_autodiff():
+    value, grads = gradients(gradients="cpu")
+    wanted_value, wanted = gradients(gradients="autodiff")
+    np.testing.assert_allclose(value, wanted_value, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads, wanted)
+
+
+def test_off_cpus_it_has_forward_mode_derivatives():
+    """With plain attention: the other backends have a backward pass of their own, and no forward mode."""
+    graphdef = abstract_model(tiny.CONFIG, tiny.execution(attention="plain").on("tpu"))[0]
+    batch = tiny.batch(tiny.row([A]))
+    run = lambda weights: logits_and_velocities(graphdef, weights, batch)  # noqa: E731
+    (_, velocity), (_, change) = jax.jvp(run, (tiny.weights(),), (tiny.weights(1),))
+    step = 1e-3
+    moved = jax.tree.map(lambda w, d: w + step * d, tiny.weights(), tiny.weights(1))
+    difference = (run(moved)[1] - velocity) / step
+    assert 0 < jnp.linalg.norm(change - difference) < 0.02 * jnp.linalg.norm(difference)
+
+
 def test_every_weight_has_a_gradient():
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients(remat="none")[1]))  # padding included
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients(gradients="autodiff")[1]))  # padding included
     without_gradient = [
         weight_name(path)
-        for path, g in jax.tree_util.tree_leaves_with_path(gradients(remat="none")[1])
+        for path, g in jax.tree_util.tree_leaves_with_path(gradients(gradients="autodiff")[1])
         if not np.any(g)
     ]
     assert without_gradient == []

@@ -7,7 +7,6 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
 
 from irg_jax.data.images import ImageTransform
@@ -18,6 +17,7 @@ from irg_jax.sampling.cache import FAR
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.guidance import Guidance
 from irg_jax.sampling.sampler import Origin, Sampler
+from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from tests import released
 
 WANTED = released.arrays("two_turn")
@@ -59,6 +59,7 @@ def sampler(turn1: str, turn2: str) -> Sampler:
             turn2=guidance(turn2),
         ),
         origin=Origin("bagel_tiny", 0),
+        mesh=make_mesh(MeshConfig(), jax.devices()[:1]),
     )
 
 
@@ -102,9 +103,8 @@ def programs(given: bool):
     if not given:
         _, _, rope, cache = two_turn.first_turn(spec, weights, prompts, first, NOISE[0], keys)
     image = WANTED["image_turn1"][None]
-    patches = s._vit_patches(PIL.Image.fromarray(image[0]))[0][None]
     thinking2, _, cache = two_turn.second_turn(
-        spec, prompts.ids.shape[1], weights, cache, rope, image, patches, fixed[1], NOISE[1], keys
+        spec, weights, cache, rope, image, fixed[1], NOISE[1], keys, prompt_size=prompts.ids.shape[1]
     )
     return thinking1, thinking2, cache1, jax.tree.map(np.asarray, cache)
 

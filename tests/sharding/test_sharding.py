@@ -9,7 +9,8 @@ from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import ConfigError
 from irg_jax.core.tree import weight_name
 from irg_jax.models.transformer import abstract_model
-from irg_jax.sharding.batches import batch_shardings, shard_batch
+from irg_jax.sharding import batches
+from irg_jax.sharding.batches import LocalRows, batch_shardings, local_rows, shard_batch
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules, state_shardings
 from tests import tiny
@@ -74,15 +75,37 @@ def test_a_weight_that_the_mesh_does_not_divide_is_named():
 def test_rows_are_sharded_over_data_and_fsdp():
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
     batch = {"images": np.arange(16).reshape(16, 1)}
-    rows = shard_batch(batch, batch_shardings(mesh))["images"]
+    rows = shard_batch(batch, batch_shardings(mesh), local_rows(mesh, 16, 0))["images"]
     assert [int(shard.data[0, 0]) for shard in rows.addressable_shards] == list(range(0, 16, 2))
 
 
 def test_tokens_of_a_row_are_sharded_over_context():
     mesh = make_mesh(MeshConfig(fsdp=2, context=4))
     batch = {"und": {"ids": np.arange(16).reshape(2, 8)}}
-    ids = shard_batch(batch, batch_shardings(mesh))["und"]["ids"]
+    ids = shard_batch(batch, batch_shardings(mesh), local_rows(mesh, 2, 0))["und"]["ids"]
     assert [shard.data.tolist() for shard in ids.addressable_shards][:2] == [[[0, 1]], [[2, 3]]]
+
+
+@pytest.mark.parametrize(
+    ("axes", "processes", "rows"),
+    [
+        (dict(fsdp=8), 2, [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]),
+        (dict(fsdp=2, context=4), 4, [[*range(8)], [*range(8)], [*range(8, 16)], [*range(8, 16)]]),
+        (dict(context=8), 2, [[*range(16)]] * 2),
+        (dict(data=2, tensor=4), 8, [[*range(8)]] * 4 + [[*range(8, 16)]] * 4),
+    ],
+)
+def test_a_process_builds_the_rows_that_its_devices_hold(axes, processes, rows, monkeypatch):
+    mesh = make_mesh(MeshConfig(**{"fsdp": 1} | axes))
+    index = {device: i * processes // 8 for i, device in enumerate(mesh.devices.flat)}
+    monkeypatch.setattr(batches, "_process_of", index.get)
+    assert [list(local_rows(mesh, 16, process).rows) for process in range(processes)] == rows
+
+
+def test_rows_that_are_not_those_of_the_process_are_an_error():
+    mesh = make_mesh(MeshConfig(fsdp=8))
+    with pytest.raises(ValueError, match=r"images: 16 rows, but this process holds the rows \(0, 1\) of the batch"):
+        shard_batch({"images": np.zeros((16, 1))}, batch_shardings(mesh), LocalRows(16, (0, 1)))
 
 
 def test_an_unknown_axis_is_refused_by_name():

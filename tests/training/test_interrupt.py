@@ -8,13 +8,13 @@ from irg_jax.training.interrupt import Interrupt
 
 
 @pytest.mark.usefixtures("python_handles_ctrl_c")
-def test_the_first_signal_is_a_request_and_the_second_interrupts(capsys):
+def test_the_first_signal_is_a_request_and_the_second_interrupts(capfd):
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
         assert not interrupt.requested
         signal.raise_signal(signal.SIGINT)
         assert interrupt.requested
-        assert "a second signal stops at once" in capsys.readouterr().out
+        assert "a second signal stops at once" in capfd.readouterr().out
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before

@@ -14,6 +14,7 @@ from irg_jax.models.vae.latents import patchify, to_unit
 from irg_jax.models.vae.pixel import PixelVAE
 from irg_jax.training import losses
 from irg_jax.training.optimizer import make_optimizer
+from irg_jax.training.random_streams import stream_key
 from tests import released, tiny
 
 
@@ -104,7 +105,7 @@ def test_latent_tokens_are_the_patches_of_their_own_image():
 
 def test_draws_are_one_timestep_per_image_and_noise_per_token():
     batch = tiny.batch(tiny.row([tiny.conversation(1)]), tiny.row([tiny.conversation(4)]))
-    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
+    draws = losses.draw_flow(functools.partial(stream_key, 0), batch, tiny.CONFIG, shift=4.0)
     assert draws.times.shape == (2, tiny.BUDGETS.images)
     assert draws.noise.shape == (2, tiny.BUDGETS.gen, 192)
     assert len(np.unique(draws.times)) == draws.times.size
@@ -125,6 +126,6 @@ def test_sums_by_mode_leave_out_padding():
 def test_a_batch_without_images_has_a_text_loss():
     budgets = tiny.Budgets(und=40, gen=0, vit=0, images=0, image_size=(32, 32), vit_patch=192)
     batch = tiny.batch(tiny.row([tiny.conversation(0, parts=1)], budgets))
-    draws = losses.draw_flow(jax.random.key(0), batch, tiny.CONFIG, shift=4.0)
+    draws = losses.draw_flow(functools.partial(stream_key, 0), batch, tiny.CONFIG, shift=4.0)
     token = losses.token_losses(tiny.model(), batch, tiny.latents(batch), draws)
     assert token.ce.sum() > 0 and token.mse.shape == (1, 0)

@@ -8,7 +8,7 @@ from irg_jax.core.config.schema import replaced
 from irg_jax.core.errors import ConfigError
 from irg_jax.sharding.mesh import AXES, MeshConfig, make_mesh
 from irg_jax.training.config import parse_stage
-from irg_jax.training.program import build_program, check_rows
+from irg_jax.training.program import build_program, check_mesh
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def mesh(*sizes):
 
 
 def test_a_batch_that_the_mesh_divides_is_accepted(config):
-    check_rows(replaced(config, {"optim.accumulate": 2}), mesh(2, 2, 4, 1))
+    check_mesh(replaced(config, {"optim.accumulate": 2}), mesh(2, 2, 4, 1))
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,17 @@ def test_a_batch_that_the_mesh_divides_is_accepted(config):
             (1, 1, 8, 1),
             "config.data.budgets.gen: 12 tokens do not divide over mesh.context 8",
         ),
+        (
+            {},
+            (1, 2, 1, 4),
+            "config.mesh.tensor: 4 does not divide the 2 key-value heads of the model; put more devices on "
+            "mesh.context or mesh.fsdp",
+        ),
     ],
 )
-def test_a_batch_that_the_mesh_does_not_divide_is_refused_by_its_key(config, changes, sizes, message):
+def test_a_batch_or_model_that_the_mesh_does_not_divide_is_refused_by_its_key(config, changes, sizes, message):
     with pytest.raises(ConfigError, match=f"^{message}"):
-        check_rows(replaced(config, changes), mesh(*sizes))
+        check_mesh(replaced(config, changes), mesh(*sizes))
 
 
 @pytest.mark.parametrize(("attention", "platform"), [("gpu", "cpu"), ("tpu", "gpu"), ("gpu", "tpu")])

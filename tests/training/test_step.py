@@ -10,11 +10,12 @@ import optax
 import pytest
 from flax import nnx
 
-from irg_jax.sharding.batches import batch_shardings, shard_batch
+from irg_jax.sharding.batches import batch_shardings, local_rows, shard_batch
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules
 from irg_jax.training import optimizer as optimizers
 from irg_jax.training.config import LossConfig
+from irg_jax.training.objective import InterleavedLoss
 from irg_jax.training.state import FrozenParams, TrainState, make_state_spec
 from irg_jax.training.step import make_step, visible_pairs
 from tests import tiny
@@ -31,26 +32,25 @@ def uneven_batch():
 
 
 @functools.cache
-def compiled(axes, accumulate, freeze, vae_encode="in_step"):
+def compiled(axes, accumulate, freeze, vae_encode="in_step", **changes):
     """The step, a function that makes its first state from ``tiny.weights()``, and the batch on the devices."""
-    optim = tiny.optim(ema_decay=EMA, accumulate=accumulate, freeze=freeze)
+    optim = tiny.optim(ema_decay=EMA, accumulate=accumulate, freeze=freeze, **changes)
     execution = tiny.execution(vae_encode=vae_encode)
     mesh = make_mesh(MeshConfig(**{"fsdp": 1} | dict(axes)), jax.devices()[: math.prod(dict(axes).values())])
     schedule = optimizers.learning_rate(optim, 10)
     adamw = optimizers.make_optimizer(optim, schedule)
     spec = make_state_spec(tiny.CONFIG, execution, adamw, mesh, ShardingRules())
     weights = tiny.weights()
-    loss = LossConfig(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0)
+    loss = InterleavedLoss(LossConfig(ce_weight=1.0, mse_weight=1.0, timestep_shift=4.0), tiny.CONFIG, MODES)
     step_fn = make_step(
-        spec, tiny.CONFIG, execution, loss=loss, optim=optim, optimizer=adamw, schedule=schedule, modes=MODES, seed=0,
-        mesh=mesh,
-    )  # fmt: skip
+        spec, tiny.CONFIG, execution, loss=loss, optim=optim, optimizer=adamw, schedule=schedule, seed=0, mesh=mesh
+    )
 
     def first_state(step):
         copies = (jax.tree.map(jnp.copy, weights) for _ in range(2))  # a step donates the buffers of its state
         return jax.device_put(TrainState(jnp.int32(step), *copies, adamw.init(weights)), spec.shardings)
 
-    return step_fn, first_state, shard_batch(uneven_batch(), batch_shardings(mesh))
+    return step_fn, first_state, shard_batch(uneven_batch(), batch_shardings(mesh), local_rows(mesh, ROWS, 0))
 
 
 @functools.cache
@@ -150,6 +150,16 @@ def test_frozen_weights_do_not_change_and_do_not_count_in_the_gradient_norm():
     assert metrics["grad_norm"] < one_step()[1]["grad_norm"]
     later, _ = one_step(freeze=freeze, step=1)
     assert_close(later.params["vit"], old["vit"], atol=0)
+
+
+def test_a_step_that_is_not_finite_can_be_skipped():
+    step_fn, first_state, batch = compiled((), 1, (), skip_nonfinite=1)
+    batch = batch | {"und": batch["und"] | {"weight": batch["und"]["weight"].at[0].set(jnp.inf)}}
+    before = jax.device_get(first_state(0))
+    after, metrics = jax.device_get(step_fn(first_state(0), FROZEN, batch))
+    assert not np.isfinite(metrics["loss"])
+    assert after.step == 1
+    assert_close((after.params, after.ema, after.opt), (before.params, before.ema, before.opt), atol=0)
 
 
 def test_pairs_are_counted_beyond_int32():

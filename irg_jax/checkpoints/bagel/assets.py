@@ -1,10 +1,10 @@
 """Files that belong to the weights of a BAGEL model: its VAE and config files, in the folder ``bagel`` of a run."""
 
-import shutil
 from pathlib import Path
 
 from irg_jax.checkpoints.bagel import vae
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import as_path, copy_files
 from irg_jax.models.config import PixelVAEConfig, VAEConfig
 from irg_jax.models.vae.flux import FluxVAE
 from irg_jax.models.vae.pixel import PixelVAE
@@ -14,8 +14,8 @@ NAME = "bagel"
 
 def copy(source: str | Path, run: Path) -> None:
     """Copies the assets of the run that the weights come from, if it has any."""
-    if source and (Path(source) / NAME).is_dir():
-        shutil.copytree(Path(source) / NAME, run / NAME, dirs_exist_ok=True)
+    if source and (as_path(source) / NAME).is_dir():
+        copy_files(as_path(source) / NAME, run / NAME)
 
 
 def open_vae(config: VAEConfig, run: Path) -> PixelVAE | FluxVAE:

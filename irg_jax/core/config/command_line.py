@@ -3,33 +3,51 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags
 from ml_collections import ConfigDict, FieldReference, config_flags
 
+from irg_jax.core import compile_cache
 from irg_jax.core.config.files import load, normalize
 from irg_jax.core.config.schema import did_you_mean
-from irg_jax.core.errors import ConfigError, UserError, check
+from irg_jax.core.errors import ConfigError, StorageError, UserError, check
 
-_FLAG = "config"
+_FLAG, _CACHE_FLAG = "config", "compile_cache"
+_TRY_AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def run_command(
-    main: Callable[..., Any], parse: Callable[[ConfigDict], Any] | None = None, argv: Sequence[str] | None = None
+    main: Callable[..., Any],
+    parse: Callable[[ConfigDict], Any] | None = None,
+    argv: Sequence[str] | None = None,
+    *,
+    on_failure: Callable[[str, int], None] | None = None,
 ) -> NoReturn:
-    """Runs a command: parses its flags, calls ``main``, and turns a ``UserError`` into one line and exit status 2.
+    """Runs a command: parses its flags, calls ``main``, and exits with a status that says how it ended.
 
     Flags that the command has defined with absl are parsed too; read them inside ``main``.
+
+    ====== =================================================================================================
+    Status Meaning
+    ====== =================================================================================================
+    0      done, or what ``main`` returns
+    2      ``UserError``: config or data are wrong, and the same command would end the same way; one line
+    75     ``StorageError``: the storage answered with errors; the same command may succeed later; one line
+    130    Ctrl-C or SIGTERM; training has saved its state
+    1      any other exception, with its traceback
+    ====== =================================================================================================
 
     Args:
       main: called as ``main(parse(config))``, or ``main()`` where ``parse`` is None; returns the exit status.
       parse: from the loaded ConfigDict to a typed config; the command then has ``--config FILE`` and overrides.
       argv: the command line with the program's name first; ``sys.argv`` if not given.
+      on_failure: called with a message of one line and the status before the command exits with another one than 0.
 
     Raises:
-      SystemExit: always. Status 2 for a ``UserError``, 130 for Ctrl-C; any other exception passes through.
+      SystemExit: always.
     """
     argv = list(sys.argv if argv is None else argv)
     app.define_help_flags()
@@ -39,15 +57,28 @@ def run_command(
             None,
             "a .py with get_config(), a shipped config's name, or the config.json that an earlier run saved",
         )
+    if _CACHE_FLAG not in flags.FLAGS:
+        flags.DEFINE_string(_CACHE_FLAG, None, compile_cache.HELP)
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[_CACHE_FLAG])  # --help shows it
+    message = ""
     try:
         arguments = (parse(_load_with_overrides(argv)),) if parse is not None else _parse_flags(argv)
+        compile_cache.enable(flags.FLAGS[_CACHE_FLAG].value)
         status = main(*arguments)
-    except UserError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        status = 2
+        message = f"ended with status {status}" if status else ""
+    except (UserError, StorageError) as error:
+        message = " ".join(str(error).split())
+        print("error:", message, file=sys.stderr)
+        status = 2 if isinstance(error, UserError) else _TRY_AGAIN_LATER
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
+        message, status = "interrupted", 130
+        print(message, file=sys.stderr)
+    except Exception as error:
+        # Here and not by the interpreter, because ``on_failure`` may end the process.
+        traceback.print_exc()
+        message, status = traceback.format_exception_only(error)[-1].strip(), 1
+    if message and on_failure is not None:
+        on_failure(message, status)
     sys.exit(status)
 
 

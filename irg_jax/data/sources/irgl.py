@@ -19,16 +19,18 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import AnyPath, as_path, is_transient, is_transient_or_gone, is_url, retry
 from irg_jax.data.conversation import Conversation, Image, Text
+
+T = TypeVar("T")
 
 _COLUMN = "conversation"
 
@@ -78,7 +80,7 @@ class IRGLSource:
       groups: the row groups in order.
     """
 
-    def __init__(self, directory: pathlib.Path, groups: Sequence[RowGroup]):
+    def __init__(self, directory: AnyPath, groups: Sequence[RowGroup]):
         self._directory = directory
         self._groups = groups
         self._starts = [group.start for group in groups]
@@ -100,6 +102,7 @@ class IRGLSource:
 
         Raises:
           UserError: a file that has changed or is damaged; a row that is not in the published format (see ``parse``).
+          StorageError: the storage went on answering with errors; it names the row.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
@@ -107,8 +110,7 @@ class IRGLSource:
         group = self._groups[number]
         row = index - group.start
         key = f"{group.file}:{group.start_in_file + row}"
-        with _readable(self._directory / group.file):
-            column = self._column(number)
+        column = self._column(number, key)
         try:
             text = column[row].as_py()
         except UnicodeDecodeError as error:
@@ -120,13 +122,21 @@ class IRGLSource:
     def __repr__(self) -> str:
         return f"IRGLSource({', '.join(dict.fromkeys(group.file for group in self._groups))})"
 
-    def _column(self, number: int) -> pa.ChunkedArray:
+    def _column(self, number: int, key: str) -> pa.ChunkedArray:
+        """The row group that a record is in."""
         with self._reading[number]:
             with self._lock:
                 if number in self._cache:
                     self._cache.move_to_end(number)
                     return self._cache[number]
-            column = _read(self._directory, self._groups[number])
+            group = self._groups[number]
+            # The file was there when the source was opened: if it is missing now, its mount may come back.
+            column = _readable(
+                lambda: _read(self._directory, group),
+                self._directory / group.file,
+                f"{self._directory / group.file}: record {key} cannot be read",
+                is_transient_or_gone,
+            )
             with self._lock:
                 self._cache[number] = column
                 self._cached_bytes += column.nbytes
@@ -142,37 +152,55 @@ def open_source(directory: str | os.PathLike[str], mode: str) -> IRGLSource:
     Only the footers of the files are read here.
 
     Args:
-      directory: the data set's folder, which holds one folder per mode.
+      directory: the data set's folder, or its URL, which holds one folder per mode.
       mode: name of the mode's folder.
 
     Raises:
       UserError: no such folder, no files or rows in it, or a file that cannot be read or lacks the column.
+      StorageError: the storage went on answering with errors.
     """
-    directory = pathlib.Path(directory)
-    folders = sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
-    # Some writers make ``part-00000.parquet`` a folder of files, so the search is recursive.
-    files = sorted(path for path in (directory / mode).rglob("*.parquet") if path.is_file()) if mode in folders else []
+    folder = as_path(directory)
+    folders, files = retry(lambda: _listing(folder, mode), f"{folder}: cannot be read")
     if not files:
-        known = f"the folders in {directory} are {', '.join(folders) or 'none'}"
-        raise UserError(f"{directory / mode}: no *.parquet files; {known}; choose one or give the data set's folder")
+        known = f"the folders in {folder} are {', '.join(folders) or 'none'}"
+        raise UserError(f"{folder / mode}: no *.parquet files; {known}; choose one or give the data set's folder")
     groups: list[RowGroup] = []
     start = 0
     for path in files:
         start_in_file = 0
         for number, rows in enumerate(_row_counts(path)):
-            groups.append(RowGroup(path.relative_to(directory).as_posix(), number, start, start_in_file, rows))
+            groups.append(RowGroup(path.relative_to(folder).as_posix(), number, start, start_in_file, rows))
             start += rows
             start_in_file += rows
     if not start:
-        raise UserError(f"{directory / mode}: its parquet files have no rows; fetch or write them again")
-    return IRGLSource(directory, groups)
+        raise UserError(f"{folder / mode}: its parquet files have no rows; fetch or write them again")
+    return IRGLSource(folder, groups)
 
 
-def _row_counts(path: pathlib.Path) -> list[int]:
+def _listing(directory: AnyPath, mode: str) -> tuple[list[str], list[AnyPath]]:
+    """The names of the folders in the data set's folder, and the files of one of them, both sorted."""
+    folders = sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    return folders, sorted(_parquet_files(directory / mode)) if mode in folders else []
+
+
+def _parquet_files(folder: AnyPath) -> Iterator[AnyPath]:
+    """Some writers make ``part-00000.parquet`` a folder of files, so the search is recursive."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _parquet_files(path)
+        elif path.suffix == ".parquet":
+            yield path
+
+
+def _row_counts(path: AnyPath) -> list[int]:
     """Number of rows in each row group; checks that the column is there and of strings."""
-    with _readable(path), pq.ParquetFile(path) as file:
-        schema, footer = file.schema_arrow, file.metadata
-        counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+
+    def read() -> tuple[pa.Schema, list[int]]:
+        with _parquet(path) as file:
+            footer = file.metadata
+            return file.schema_arrow, [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+
+    schema, counts = _readable(read, path, f"{path}: cannot be read", is_transient)
     if schema.names.count(_COLUMN) != 1:
         raise UserError(f"{path}: needs one column {_COLUMN!r}, has {', '.join(schema.names)}; rename or add it")
     kind = schema.field(_COLUMN).type
@@ -181,9 +209,9 @@ def _row_counts(path: pathlib.Path) -> list[int]:
     return counts
 
 
-def _read(directory: pathlib.Path, group: RowGroup) -> pa.ChunkedArray:
+def _read(directory: AnyPath, group: RowGroup) -> pa.ChunkedArray:
     path = directory / group.file
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with _parquet(path, page_checksum_verification=True) as file:
         column = file.read_row_group(group.number, columns=[_COLUMN]).column(_COLUMN)
     if len(column) != group.rows:
         raise UserError(
@@ -194,10 +222,17 @@ def _read(directory: pathlib.Path, group: RowGroup) -> pa.ChunkedArray:
 
 
 @contextlib.contextmanager
-def _readable(path: pathlib.Path) -> Iterator[None]:
-    """Turns the errors of the parquet reader into a UserError that names the file."""
+def _parquet(path: AnyPath, **options: Any) -> Iterator[pq.ParquetFile]:
+    # A local file is read by pyarrow itself, whose threads need not wait for Python's.
+    opened = path.open("rb") if is_url(path) else contextlib.nullcontext(str(path))
+    with opened as source, pq.ParquetFile(source, **options) as file:
+        yield file
+
+
+def _readable(work: Callable[[], T], path: AnyPath, what: str, retry_if: Callable[[BaseException], bool]) -> T:
+    """Reads a file with ``retry``; other errors of the parquet reader become a UserError that names the file."""
     try:
-        yield
+        return retry(work, what, retry_if=retry_if)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read as parquet ({reason}); fetch or write it again") from error

@@ -1,16 +1,17 @@
 """Trajectories from any TFDS data set in ArrayRecord format that has their features."""
 
+import copy
 import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import is_transient_or_gone, is_url, retry
 from irg_jax.data.trajectory import Trajectory
 
 _IMAGES = ("image1", "image2")
@@ -22,7 +23,7 @@ _METADATA = ("dataset_info.json", "features.json")
 class TrajectorySource:
     """Random access to the trajectories of one split; picklable, so usable in ``grain.MapDataset.source``."""
 
-    def __init__(self, records: Sequence[dict[str, bytes]], files: list[tuple[str, int]]):
+    def __init__(self, records: Any, files: list[tuple[str, int]]):
         """Wraps a TFDS source whose records are in ``files``, pairs of path and number of records, in this order."""
         self._records = records
         self._files = files
@@ -31,20 +32,37 @@ class TrajectorySource:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Trajectory:
-        """Record ``index``, 0 to len - 1; UserError if it is damaged."""
+        """Record ``index``, 0 to len - 1.
+
+        Raises:
+          UserError: it is damaged.
+          StorageError: the storage went on answering with errors.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
+        where = f"{self._file_of(index)}: record {index}"
         try:
-            record = self._records[index]
+            # The file was there when the source was opened: if it is missing now, its mount may come back.
+            record = retry(lambda: self._read(index), f"{where} cannot be read", retry_if=is_transient_or_gone)
         except RuntimeError as error:
-            where = f"{self._file_of(index)}: record {index} is damaged"
-            raise UserError(f"{where} ({_single_line(error)}); delete the data set and build it again") from error
+            raise UserError(
+                f"{where} is damaged ({_single_line(error)}); delete the data set and build it again"
+            ) from error
         names = (field.name for field in dataclasses.fields(Trajectory) if field.name in record)
         values: dict[str, Any] = {name: record[name] if name in _IMAGES else record[name].decode() for name in names}
         return Trajectory(**values)
 
     def __repr__(self) -> str:
         return f"TrajectorySource({', '.join(path for path, _ in self._files)})"
+
+    def _read(self, index: int) -> dict[str, bytes]:
+        records = self._records
+        try:
+            return records[index]
+        except Exception:
+            # A reader that has failed fails forever; a copy of the source opens the files again.
+            records.data_source = copy.copy(records.data_source)
+            raise
 
     def _file_of(self, index: int) -> str:
         for path, length in self._files:
@@ -64,25 +82,34 @@ def open_source(directory: str | os.PathLike[str], split: str) -> TrajectorySour
       split: a split's name, such as ``train``.
 
     Raises:
-      UserError: no such data set or split, a feature is missing, or a file is missing or truncated.
+      UserError: no such data set or split, a feature is missing, or a file is missing or truncated; or a URL.
+      StorageError: the storage went on answering with errors.
     """
-    directory = pathlib.Path(directory)
-    builder = read_only_builder(directory)
+    folder = local_folder(directory)
+    builder = retry(lambda: read_only_builder(folder), f"{folder}: cannot be read")
     missing = _REQUIRED - set(builder.info.features)
     if missing:
-        raise UserError(
-            f"{directory}: the features {', '.join(sorted(missing))} are missing; give a trajectory data set"
-        )
+        raise UserError(f"{folder}: the features {', '.join(sorted(missing))} are missing; give a trajectory data set")
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        raise UserError(f"{directory}: written as {builder.info.file_format}; write it with file_format='array_record'")
+        raise UserError(f"{folder}: written as {builder.info.file_format}; write it with file_format='array_record'")
     splits = builder.info.splits
     if split not in splits:
-        raise UserError(f"{directory}: there is no split {split!r}; use one of {', '.join(sorted(splits))}")
+        raise UserError(f"{folder}: there is no split {split!r}; use one of {', '.join(sorted(splits))}")
     files = list(zip(map(str, splits[split].filepaths), splits[split].shard_lengths, strict=True))
     for path, length in files:
-        _check_file(path, length)
+        retry(lambda path=path, length=length: _check_file(path, length), f"{path}: cannot be read")  # type: ignore[misc]
     decoders = {name: tfds.decode.SkipDecoding() for name in _IMAGES}
     return TrajectorySource(builder.as_data_source(split=split, decoders=decoders), files)
+
+
+def local_folder(directory: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a data set in ArrayRecord format. Raises UserError for a URL."""
+    if is_url(directory):
+        raise UserError(
+            f"data.dir: {os.fspath(directory)} is a URL, from which ArrayRecord files cannot be read; mount the bucket "
+            "or copy the data set to a disk"
+        )
+    return pathlib.Path(directory).absolute()
 
 
 def read_only_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
@@ -111,6 +138,10 @@ def _check_file(path: str, length: int) -> None:
     """Raises UserError unless the ArrayRecord file is complete: its index is at the end, so truncation loses it."""
     if not os.path.isfile(path):
         raise UserError(f"{path}: missing; delete the data set and build it again")
+    # The reader takes a file that gives I/O errors for one without records; this raises them.
+    with open(path, "rb") as file:
+        file.seek(max(os.path.getsize(path) - 1, 0))
+        file.read()
     reader = array_record_module.ArrayRecordReader(path)
     found = reader.num_records()
     if found != length:

@@ -11,7 +11,8 @@ import shutil
 import tensorflow_datasets as tfds
 
 from irg_jax.core.errors import UserError
-from irg_jax.data.sources.trajectories import read_only_builder
+from irg_jax.core.storage import retry
+from irg_jax.data.sources.trajectories import local_folder, read_only_builder
 from irg_jax.worlds.shapes.tfds_shapes import Shapes, ShapesConfig
 
 
@@ -28,22 +29,26 @@ def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out:
       held_out: number of held-out records, 1 or more.
 
     Raises:
-      UserError: the folder holds something else, an argument is out of range, or the disk cannot be written.
+      UserError: the folder holds something else, an argument is out of range, or the disk cannot be written; or a URL.
+      StorageError: the storage went on answering with errors.
     """
     if seed < 0 or train < 1 or held_out < 1:
         raise UserError(
             f"shapes: seed {seed}, train {train}, held_out {held_out}: seed is 0 or more, the counts 1 or more"
         )
-    directory = pathlib.Path(directory).absolute()
-    config = ShapesConfig(seed=seed, train=train, held_out=held_out)
+    folder, config = local_folder(directory), ShapesConfig(seed=seed, train=train, held_out=held_out)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with open(directory.parent / f".{directory.name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when the process dies
-            if not _is_built(directory, config):
-                _write(directory, config)
+        retry(lambda: _build(folder, config), f"{folder}: cannot write the data set")
     except OSError as error:
-        raise UserError(f"{directory}: cannot write the data set ({error}); free the disk or choose another") from error
+        raise UserError(f"{folder}: cannot write the data set ({error}); free the disk or choose another") from error
+
+
+def _build(directory: pathlib.Path, config: ShapesConfig) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(directory.parent / f".{directory.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when the process dies
+        if not _is_built(directory, config):
+            _write(directory, config)
 
 
 def _is_built(directory: pathlib.Path, config: ShapesConfig) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from irg_jax.core.config.command_line import run_command
 from irg_jax.core.config.files import to_json
+from irg_jax.core.errors import StorageError, UserError
 
 CONFIG = '''
 """A config with every kind of value."""
@@ -130,7 +131,8 @@ def main(c):
 run_command(main, lambda config: config)
 """)
 
-    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[3])}
+    root = pathlib.Path(__file__).parents[3]
+    env = {**os.environ, "PYTHONPATH": str(root), "XDG_CACHE_HOME": str(tmp_path)}
 
     def outcome(*args):
         done = subprocess.run(
@@ -144,3 +146,45 @@ run_command(main, lambda config: config)
     assert outcome("--workdir=w", "--config.steps=3")[2].startswith("Traceback")
     assert outcome("--workdir=w", "--workdri=w")[2] == "error: --workdri: unknown flag; did you mean --workdir?\n"
     assert outcome()[2] == "error: --workdir must have a value other than None.\n"
+
+
+# --- how a command ends
+
+
+def ending(main):
+    """How a command without a config ends: its status, and what ``on_failure`` was told."""
+    told = []
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main, argv=["command"], on_failure=lambda *arguments: told.append(arguments))
+    return exit_.value.code, told
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("data.dir: is\n missing"), 2, "error: data.dir: is missing"),
+        (StorageError("run.json: cannot be written"), 75, "error: run.json: cannot be written"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_expected_end_is_one_line_and_a_status(capsys, error, status, line):
+    assert ending(raising(error)) == (status, [(line.removeprefix("error: "), status)])
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_an_unexpected_exception_keeps_its_traceback_and_is_told_by_its_last_line(capsys):
+    assert ending(raising(ValueError("a bug"))) == (1, [("ValueError: a bug", 1)])
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback") and "in main" in shown and shown.endswith("ValueError: a bug\n")
+
+
+def test_success_is_not_told():
+    assert ending(lambda: None) == (None, [])
+    assert ending(lambda: 3) == (3, [("ended with status 3", 3)])

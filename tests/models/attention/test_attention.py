@@ -1,5 +1,7 @@
 """``attention`` around the backends: the KV cache, sharding over devices, and which backend runs on which platform."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,18 @@ def test_rows_share_a_cache_through_views(backend):
 
 
 @pytest.mark.parametrize("backend", ON_ALL_PLATFORMS)
-@pytest.mark.parametrize("axes", [dict(data=2, context=2, tensor=2), dict(fsdp=4, context=2)], ids=str)
+@pytest.mark.parametrize(
+    "axes",
+    [
+        dict(fsdp=4),
+        dict(context=7),
+        dict(tensor=2),
+        dict(data=2, context=2),
+        dict(fsdp=4, tensor=2),
+        dict(data=2, context=2, tensor=2),
+    ],
+    ids=str,
+)
 def test_it_is_sharded_over_rows_queries_and_heads(backend, axes):
     spans = jax.tree.map(jnp.asarray, random_packings(4))
     qkv = random_qkv(spans)
@@ -56,7 +69,7 @@ def test_it_is_sharded_over_rows_queries_and_heads(backend, axes):
         return jax.tree.leaves(jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*qkv))
 
     wanted = run("plain")
-    with jax.set_mesh(make_mesh(MeshConfig(**axes))):
+    with jax.set_mesh(make_mesh(MeshConfig(**{"fsdp": 1} | axes), jax.devices()[: math.prod(axes.values())])):
         got = run(backend)
     for a, b in zip(got, wanted, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)

@@ -12,7 +12,8 @@ import textwrap
 import grain
 import pytest
 
-from irg_jax.core.errors import UserError
+from irg_jax.core import storage
+from irg_jax.core.errors import StorageError, UserError
 from irg_jax.data.sources.trajectories import open_source
 from irg_jax.worlds.shapes.dataset import build
 from irg_jax.worlds.shapes.world import make_trajectory
@@ -155,6 +156,46 @@ def test_a_damaged_record_is_named_when_it_is_read(own):
     path.write_bytes(data)
     with pytest.raises(UserError, match=f"{path}: record 0 is damaged"):
         open_source(own, "train")[0]
+
+
+def test_a_mount_may_be_gone_for_a_while(own, monkeypatch):
+    source = open_source(own, "train")
+    gone = own.rename(own.with_name("gone"))
+    monkeypatch.setattr(storage, "sleep", lambda seconds: seconds == 8 and gone.rename(own))
+    assert source[7] == make_trajectory(3, "train", 7)
+
+
+def test_a_mount_that_stays_away_is_a_storage_error_that_names_the_record(own, monkeypatch):
+    source = open_source(own, "train")
+    path = records_of(own, "train")
+    path.unlink()
+    monkeypatch.setattr(storage, "sleep", lambda seconds: None)
+    with pytest.raises(StorageError, match=rf"^{path}: record 7 cannot be read \(No such file or directory\), tried 7"):
+        source[7]
+
+
+def test_a_reader_that_has_failed_is_opened_again(own, monkeypatch):
+    source = open_source(own, "train")
+    kind, left = type(source._records), [1, 2]
+    read = kind.__getitem__
+
+    def failing(records, index):
+        if left:
+            left.pop()
+            raise RuntimeError(f"read() failed: Input/output error; reading {own}")
+        return read(records, index)
+
+    monkeypatch.setattr(kind, "__getitem__", failing)
+    monkeypatch.setattr(storage, "sleep", lambda seconds: None)
+    before = source._records.data_source
+    assert source[7] == make_trajectory(3, "train", 7)
+    assert source._records.data_source is not before
+
+
+def test_a_url_is_refused_because_the_format_cannot_be_read_from_it():
+    for use in (lambda url: open_source(url, "train"), lambda url: build(url, **ARGUMENTS)):
+        with pytest.raises(UserError, match="data.dir: gs://bucket/shapes is a URL, .*mount the bucket or copy"):
+            use("gs://bucket/shapes")
 
 
 def test_a_missing_file_and_broken_metadata_are_named(own):

@@ -1,0 +1,59 @@
+"""What of a config a run may change when it resumes, and what makes it another run."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from irg_jax.core.errors import UserError
+
+# How, where and how long a run is computed, measured and saved changes no number beyond rounding. Other ``steps``
+# change the learning rates to come of a cosine schedule, which ends at the last step: a longer run wants that.
+_FREE = re.compile(
+    r"steps|data\.threads|(mesh|checkpoint|log|validation|evaluate)\..*|execution\.(?!dtype$).*"
+    r"|optim\.(accumulate|skip_nonfinite)"
+)
+_STAGE = re.compile(r"^stages\.[^.]+\.")
+# A folder may be moved. Whether it is there at all, such as weights to start from, may not change.
+_FOLDERS = {"data.dir", "data.tokenizer", "init_from"}
+_ABSENT = object()
+
+
+def compare(saved: Mapping[str, Any], mine: Mapping[str, Any], workdir: str | os.PathLike[str]) -> dict[str, list[Any]]:
+    """The values that differ between the config of a run and the one that it is to resume with.
+
+    Args:
+      saved: values by dotted key, of the run.
+      mine: likewise, of the config that was given.
+      workdir: the run's folder, for errors.
+
+    Returns:
+      [before, after] by key, None where a config of another version does not have the key.
+
+    Raises:
+      UserError: a key that changes what is learned differs; the first one is named.
+    """
+    for key in sorted(mine.keys() ^ saved.keys()):
+        if not _is_free(key):
+            holder = "the config.json there" if key in saved else "this run's config"
+            raise UserError(
+                f"{workdir}: belongs to another run or to another version of irg_jax: only {holder} has the key {key}; "
+                "choose another --workdir"
+            )
+    changes = {}
+    for key in sorted(mine.keys() | saved.keys()):
+        before, after = saved.get(key, _ABSENT), mine.get(key, _ABSENT)
+        if before == after:
+            continue
+        moved = _STAGE.sub("", key) in _FOLDERS and before and after
+        if not moved and not _is_free(key):
+            raise UserError(
+                f"{workdir}: belongs to another run: {key} is {before!r} there, {after!r} here; "
+                f"choose another --workdir, or repeat that run with --config {workdir}/config.json"
+            )
+        changes[key] = [None if value is _ABSENT else value for value in (before, after)]
+    return changes
+
+
+def _is_free(key: str) -> bool:
+    return _FREE.fullmatch(_STAGE.sub("", key)) is not None
