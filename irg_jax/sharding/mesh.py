@@ -20,7 +20,8 @@ class MeshConfig:
       data: data parallelism: shards the rows of a batch. It spans several slices of a pod.
       fsdp: fully sharded data parallelism: shards the rows of a batch, and the weights.
       context: context parallelism: shards the tokens of a row, and the weights.
-      tensor: tensor parallelism: shards heads, MLPs and the vocabulary.
+      tensor: tensor parallelism: shards heads, MLPs and the vocabulary. Where it does not divide the heads, such as
+        beyond the number of KV heads, each of its devices computes the attention of all heads.
     """
 
     data: int = 1

@@ -32,7 +32,7 @@ def check_mesh(config: StageConfig, mesh: Mesh | AbstractMesh) -> None:
     """Checks that the mesh can shard the batch and the model, before anything is allocated.
 
     Raises:
-      ConfigError: a batch size, budget, number of heads or weight that does not divide.
+      ConfigError: a batch size, budget or weight that does not divide.
     """
     shards, rows, accumulate = mesh.shape["data"] * mesh.shape["fsdp"], config.data.batch_size, config.optim.accumulate
     if rows % (shards * accumulate):
@@ -45,14 +45,6 @@ def check_mesh(config: StageConfig, mesh: Mesh | AbstractMesh) -> None:
         tokens, parts = getattr(config.data.budgets, name), mesh.shape["context"]
         if tokens % parts:
             raise ConfigError(f"data.budgets.{name}", f"{tokens} tokens do not divide over mesh.context {parts}")
-    decoder, vit, parts = config.model.decoder, config.model.vit, mesh.shape["tensor"]
-    for heads, what in ((decoder.kv_heads, "key-value heads"), (decoder.heads, "heads"), (vit.heads, "ViT heads")):
-        if heads % parts:
-            raise ConfigError(
-                "mesh.tensor",
-                f"{parts} does not divide the {heads} {what} of the model; "
-                "put more devices on mesh.context or mesh.fsdp",
-            )
     state_shardings(abstract_model(config.model)[1], mesh, ShardingRules())
 
 

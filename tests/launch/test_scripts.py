@@ -74,6 +74,7 @@ def test_a_dry_run_prints_the_calls_that_are_made(world, script):
     world.answer(CREATED)
     dry = world.run(script, *own, "--dry_run", "--", *training)
     assert dry.returncode == 0 and dry.stdout and world.calls() == []
+    assert [arguments for _, arguments in world.checks()] == [training] * ("check.sh" in (LAUNCH / script).read_text())
 
     subprocess.run(["bash", "-c", dry.stdout], cwd=ROOT, env=world.environment, check=True, capture_output=True)
     printed = world.calls()
@@ -158,12 +159,11 @@ def test_a_missing_program_is_named(world, tmp_path):
         ("tpu/tpu.sh", ["create", *TPU, "--type=v5p", "--topology=2x2x4"], 16),
     ],
 )
-@pytest.mark.parametrize("dry_run", [[], ["--dry_run"]])
-def test_arguments_are_checked_for_the_devices_before_anything_is_called(world, script, options, devices, dry_run):
+def test_arguments_are_checked_for_the_devices_before_anything_is_called(world, script, options, devices):
     refused = "config.data.batch_size: 8 rows do not divide"
     world.answer({"python": [[["--check_only"], [["error: " + refused + "\n", 2, 0]]]]})
     arguments = FOLDERS if script in ("local.sh", "slurm/submit.sh") else TRAINING
-    failed(world.run(script, *options, *dry_run, "--", *arguments), 2, refused)
+    failed(world.run(script, *options, "--", *arguments), 2, refused)
     assert world.checks() == [(devices, arguments)] and world.calls() == []
 
 

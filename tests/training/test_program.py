@@ -43,10 +43,9 @@ def test_a_batch_that_the_mesh_divides_is_accepted(config):
             "config.data.budgets.gen: 12 tokens do not divide over mesh.context 8",
         ),
         (
-            {},
-            (1, 2, 1, 4),
-            "config.mesh.tensor: 4 does not divide the 2 key-value heads of the model; put more devices on "
-            "mesh.context or mesh.fsdp",
+            {"model.decoder.mlp": 20},
+            (1, 1, 1, 8),
+            "config.mesh.tensor: 8 does not divide the 20 of blocks.gen.down.kernel",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Attention over a KV cache with every device on its own rows, queries and heads, against one device."""
+"""Attention with every device on its own rows, queries and heads, against one device."""
 
 import jax
 import numpy as np
@@ -36,3 +36,18 @@ def test_each_row_reads_its_own_view_of_its_own_cache(axes, caches, queries):
     with jax.set_mesh(make_mesh(MeshConfig(**axes))):
         found = attend("chunked", q, k, v, spans)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [dict(data=2, context=4), dict(fsdp=2, context=2, tensor=2), dict(tensor=8)], ids=str)
+def test_gradients_are_those_of_one_device_also_with_more_devices_than_heads(axes):
+    q, k, v, spans, _ = arguments(caches=4, queries=8)
+
+    def gradients(backend):
+        loss = lambda *arrays: (attention(*arrays, spans, backend=backend) ** 2).sum()  # noqa: E731
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(q, k, v)
+
+    expected = gradients("plain")
+    with jax.set_mesh(make_mesh(MeshConfig(**{"fsdp": 1} | axes))):
+        found = gradients("chunked")
+    for ours, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, wanted, atol=2e-5)
