@@ -21,6 +21,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints,
 _PROFILE = flags.DEFINE_string("profile", "", "START:COUNT: traces these steps of a stage into WORKDIR/profile")
 _CHECK_ONLY = flags.DEFINE_bool("check_only", False, "check config and mesh, and do nothing else")
 _DEVICES = flags.DEFINE_integer("devices", None, "with --check_only: for so many devices", lower_bound=1)
+_SLICES = flags.DEFINE_integer("slices", 1, "with --devices: joined from so many slices of a pod", lower_bound=1)
 
 
 def main(config: StageConfig | ExperimentConfig) -> None:
@@ -30,7 +31,7 @@ def main(config: StageConfig | ExperimentConfig) -> None:
         raise UserError("--devices: is for --check_only; training takes all devices that there are")
     window = parse_window(_PROFILE.value) if _PROFILE.value else None
     if _CHECK_ONLY.value:
-        for name, shape in stages.check(config, _DEVICES.value).items():
+        for name, shape in stages.check(config, _DEVICES.value, _SLICES.value).items():
             logging.info("%s: mesh %s", name, " x ".join(f"{axis} {size}" for axis, size in shape.items()))
         return
     processes.initialize()

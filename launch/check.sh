@@ -45,7 +45,7 @@ or install it by 'pip install --editable $root', or go on with --unchecked"
   # Flags of the machine that trains may be unknown on this one.
   # shellcheck disable=SC2154  # lib.sh has the arguments
   (cd "$2" && env -u XLA_FLAGS JAX_PLATFORMS=cpu "$python" -m irg_jax.train --check_only "--devices=$1" \
-    "${arguments[@]}") </dev/null >&2 || status=$?
+    "--slices=${slices:-1}" "${arguments[@]}") </dev/null >&2 || status=$?
   case $status in
     0) ;;
     2) exit 2 ;;

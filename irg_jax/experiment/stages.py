@@ -11,7 +11,7 @@ from irg_jax.experiment.config import EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
 from irg_jax.sharding import processes
-from irg_jax.sharding.mesh import AXES, axis_sizes, make_mesh
+from irg_jax.sharding.mesh import AXES, axis_sizes, check_slices, make_mesh
 from irg_jax.training.config import StageConfig
 from irg_jax.training.hooks.profile import Profile
 from irg_jax.training.program import check_mesh
@@ -19,12 +19,15 @@ from irg_jax.training.trainer import train
 from irg_jax.worlds.shapes.prepare import prepare
 
 
-def check(config: StageConfig | ExperimentConfig, devices: int | None = None) -> dict[str, dict[str, int]]:
+def check(
+    config: StageConfig | ExperimentConfig, devices: int | None = None, slices: int = 1
+) -> dict[str, dict[str, int]]:
     """Checks that every stage can be laid out on the devices, without data and before anything is allocated.
 
     Args:
       config: as parsed.
       devices: number of devices of another machine; those of this one if not given.
+      slices: of a pod, that these devices are in.
 
     Returns:
       devices along each axis of the mesh, by stage.
@@ -34,7 +37,7 @@ def check(config: StageConfig | ExperimentConfig, devices: int | None = None) ->
     """
     meshes: dict[str, dict[str, int]] = {}
     for name, stage in _stages(config):
-        mesh = make_mesh(stage.mesh) if devices is None else _mesh_elsewhere(stage, devices)
+        mesh = make_mesh(stage.mesh) if devices is None else _mesh_elsewhere(stage, devices, slices)
         check_mesh(stage, mesh)
         meshes[name] = dict(mesh.shape)
     return meshes
@@ -71,9 +74,10 @@ def run(config: StageConfig | ExperimentConfig, workdir: Path, profile: range | 
         _evaluate(resolved.evaluate, folder, workdir, record)
 
 
-def _mesh_elsewhere(config: StageConfig, devices: int) -> AbstractMesh:
-    sizes = tuple(axis_sizes(config.mesh, devices).values())
-    return AbstractMesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+def _mesh_elsewhere(config: StageConfig, devices: int, slices: int) -> AbstractMesh:
+    sizes = axis_sizes(config.mesh, devices)
+    check_slices(sizes, slices)
+    return AbstractMesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def _stages(config: StageConfig | ExperimentConfig) -> list[tuple[str, StageConfig]]:

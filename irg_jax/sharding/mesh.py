@@ -48,11 +48,16 @@ def make_mesh(axes: MeshConfig, devices: list | None = None) -> Mesh:
     if slices == 1:
         grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
         return Mesh(grid, tuple(sizes), axis_types=types)
-    if sizes["data"] % slices:
-        raise ConfigError("mesh.data", f"{sizes['data']} must be a multiple of the {slices} slices, which it spans")
+    check_slices(sizes, slices)
     within, across = (sizes["data"] // slices, *shape[1:]), (slices, *[1] * (len(shape) - 1))
     grid = mesh_utils.create_hybrid_device_mesh(within, across, devices, allow_split_physical_axes=True)
     return Mesh(grid, tuple(sizes), axis_types=types)
+
+
+def check_slices(sizes: dict[str, int], slices: int) -> None:
+    """Checks that ``data`` can span the network between slices. Raises ConfigError unless it is a multiple of them."""
+    if sizes["data"] % slices:
+        raise ConfigError("mesh.data", f"{sizes['data']} must be a multiple of the {slices} slices, which it spans")
 
 
 def axis_sizes(axes: MeshConfig, devices: int) -> dict[str, int]:

@@ -38,8 +38,9 @@ def check_mesh(config: StageConfig, mesh: Mesh | AbstractMesh) -> None:
     if rows % (shards * accumulate):
         raise ConfigError(
             "data.batch_size",
-            f"{rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp) and {accumulate} microbatches; "
-            "put devices beyond the rows on mesh.context",
+            f"{rows} rows do not divide over {shards} devices (mesh.data x mesh.fsdp)"
+            + (f" and {accumulate} microbatches" if accumulate > 1 else "")
+            + "; put devices beyond the rows on mesh.context",
         )
     for name in ("und", "gen", "vit"):
         tokens, parts = getattr(config.data.budgets, name), mesh.shape["context"]

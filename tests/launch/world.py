@@ -91,9 +91,12 @@ class World:
         return [call for call in self._recorded() if not _checks(call)]
 
     def checks(self):
-        """The calls that checked the arguments of the training, each as the number of devices and the arguments."""
+        """The calls that checked the arguments of the training, each as the number of devices and the arguments.
+
+        Between both stands the number of slices.
+        """
         marked = [call["arguments"] for call in self._recorded() if "--check_only" in call.get("arguments", [])]
-        return [(int(words[3].removeprefix("--devices=")), words[4:]) for words in marked]
+        return [(int(words[3].removeprefix("--devices=")), words[5:]) for words in marked]
 
     def _recorded(self):
         return [json.loads(line) for line in (self.bin / "calls.jsonl").read_text().splitlines()]

@@ -33,7 +33,7 @@ def test_a_batch_that_the_mesh_divides_is_accepted(config):
         (
             {"data.batch_size": 4},
             (2, 4, 1, 1),
-            r"config.data.batch_size: 4 rows do not divide over 8 devices \(mesh.data x mesh.fsdp\) and 1 microbatches"
+            r"config.data.batch_size: 4 rows do not divide over 8 devices \(mesh.data x mesh.fsdp\)"
             "; put devices beyond the rows on mesh.context",
         ),
         ({"optim.accumulate": 2}, (1, 8, 1, 1), "config.data.batch_size: 8 rows .* and 2 microbatches"),
