@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = irg_7b_stage1.get_config()
+    c.seed = 1  # other noise than in stage 1
     c.steps = 30000  # paper
     c.init_from = "runs/irg_stage1"
     c.data.seed = 1
