@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.config.files import load
 from irg_jax.core.config.schema import replaced
 from irg_jax.experiment import stages
@@ -33,6 +34,7 @@ def parse_mesh(text: str) -> MeshConfig:
 
 
 def main(data: Path, root: Path, steps: int, runs: list[str]) -> None:
+    log_plainly()
     processes.initialize()
     folders = {"data.dir": str(data / "shapes"), "data.tokenizer": str(data / "tokenizer")}
     stage = replaced(parse_stage(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | SIZES | folders)

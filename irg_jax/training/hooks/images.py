@@ -67,7 +67,8 @@ class PromptImages:
             folder = self._folder / "validation" / f"{step:08d}" / f"{result.index:02d}"
             output.write(folder, result, origin)
             for number, turn in enumerate(result.turns, start=1):
-                images[f"validation/{result.index:02d} {result.prompt}/turn{number}"] = turn.image
+                # TensorBoard's names have no spaces.
+                images[f"validation/{result.index:02d} {result.prompt}/turn{number}".replace(" ", "_")] = turn.image
         self._writer.write_images(step, images)
 
     def _make_sampler(self, params: nnx.State) -> Sampler:

@@ -80,7 +80,7 @@ def test_the_factory_packs_the_prepared_data(prepared):
 @pytest.mark.parametrize("thinking1", ["plan", "none"])
 def test_the_initial_target_and_thinking1_select_what_is_learned(prepared, initial_target, image, thinking1):
     config = dataclasses.replace(prepared, initial_target=initial_target, thinking1=thinking1)
-    conversation = factory.FORMATS["shapes"](config, "initial_full_learning")[5]
+    conversation = factory.FORMATS["shapes"](config, "initial_full_learning", "train")[5]
     trajectory = open_source(prepared.dir, "train")[5]
     thinking = trajectory.thinking1 if thinking1 == "plan" else "<think> </think>"
     target = Image(getattr(trajectory, image), need_loss=True)
