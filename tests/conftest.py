@@ -26,6 +26,18 @@ def no_compilation_cache(monkeypatch):
 
 
 @pytest.fixture
+def compile_quickly():
+    """Compiling for TPUs takes half the time, of a program that is not run."""
+    import jax
+
+    name = "jax_exec_time_optimization_effort"
+    before = getattr(jax.config, name)
+    jax.config.update(name, -1.0)
+    yield
+    jax.config.update(name, before)
+
+
+@pytest.fixture
 def python_handles_ctrl_c():
     """A shell's background job starts with SIGINT ignored, also for what it starts; a person's terminal does not."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

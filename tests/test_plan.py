@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 
-import jax
 import pytest
 
 from irg_jax.core.chips import CHIPS
@@ -102,16 +101,6 @@ def test_a_mesh_axis_may_take_part_of_a_direction_of_a_pod(topology, slices, axe
     assert all(mesh.shape[name] == size for name, size in axes.items() if size > 0)
     # Only the axis data spans several slices.
     assert len({getattr(device, "slice_index", 0) for device in mesh.devices[0].flat}) == 1
-
-
-@pytest.fixture
-def compile_quickly():
-    """Compiling takes half the time, of a program that is not run."""
-    name = "jax_exec_time_optimization_effort"
-    before = getattr(jax.config, name)
-    jax.config.update(name, -1.0)
-    yield
-    jax.config.update(name, before)
 
 
 def narrow(config):

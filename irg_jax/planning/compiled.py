@@ -16,7 +16,7 @@ from irg_jax.data import factory
 from irg_jax.data.packing import layout
 from irg_jax.models.vae.factory import abstract_vae
 from irg_jax.planning.topology import Topology
-from irg_jax.sharding.batches import batch_shardings
+from irg_jax.sharding.batches import abstract_batch
 from irg_jax.training.config import StageConfig
 from irg_jax.training.program import Program
 from irg_jax.training.state import FrozenParams
@@ -71,7 +71,9 @@ def compile_step(program: Program, config: StageConfig, mesh: Mesh) -> Compiled:
     """
     start = time.monotonic()
     spec, step = program.spec, program.step
-    frozen, batch = FrozenParams(_vae(config, mesh), spec.base), _batch(config, mesh)
+    frozen = FrozenParams(_vae(config, mesh), spec.base)
+    rows = layout.batch_spec(config.data.batch_size, factory.make_budgets(config.data, config.model.geometry))
+    batch = abstract_batch(rows, mesh)
     try:
         compiled = [lowered.compile() for lowered in step.lower(spec.abstract, frozen, batch)]
     except jax.errors.JaxRuntimeError as error:
@@ -91,17 +93,6 @@ def compile_step(program: Program, config: StageConfig, mesh: Mesh) -> Compiled:
         "",
         _collectives(compiled),
     )
-
-
-def _batch(config: StageConfig, mesh: Mesh) -> dict:
-    shardings = batch_shardings(mesh)
-    spec = layout.batch_spec(config.data.batch_size, factory.make_budgets(config.data, config.model.geometry))
-
-    def abstract(part: Any, sharding: NamedSharding) -> Any:
-        is_leaf = lambda x: isinstance(x, tuple)  # noqa: E731
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*leaf, sharding=sharding), part, is_leaf=is_leaf)
-
-    return {name: abstract(part, shardings[name]) for name, part in spec.items()}
 
 
 def _vae(config: StageConfig, mesh: Mesh) -> Any:

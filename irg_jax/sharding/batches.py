@@ -53,6 +53,22 @@ def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
     return {"und": tokens, "gen": tokens, "vit": tokens, "images": rows, "sizes": rows}
 
 
+def abstract_batch(spec: Mapping[str, Any], mesh: Mesh) -> dict:
+    """Shapes, dtypes and shardings of a global batch, to compile for.
+
+    Args:
+      spec: tree of (shape, dtype), see ``data.packing.layout.batch_spec``.
+      mesh: the mesh that shards it.
+    """
+
+    def abstract(part: Any, sharding: NamedSharding) -> Any:
+        is_leaf = lambda x: isinstance(x, tuple)  # noqa: E731
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(*leaf, sharding=sharding), part, is_leaf=is_leaf)
+
+    shardings = batch_shardings(mesh)
+    return {name: abstract(part, shardings[name]) for name, part in spec.items()}
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """Arrays that every process has, replicated on all devices of the mesh."""
     return jax.device_put(jax.tree.map(np.asarray, tree), NamedSharding(mesh, P()))

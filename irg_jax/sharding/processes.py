@@ -4,6 +4,7 @@ What is said here goes through the key-value store of jax's coordinator, which p
 so a process may wait for hours, and hears of another one's failure while it waits for a device.
 """
 
+import atexit
 import collections
 import json
 import logging
@@ -55,7 +56,7 @@ def initialize() -> None:
     if not is_primary():
         logging.getLogger().setLevel(logging.WARNING)
     if jax.process_count() > 1:
-        threading.Thread(target=_end_with_the_others, name="failures of other processes", daemon=True).start()
+        _watch_the_others()
 
 
 def is_primary() -> bool:
@@ -122,11 +123,25 @@ def posted(name: str) -> dict[int, Any]:
     return {index: json.loads(value) for index, value in _read(f"{_POSTED}/{name}").items()}
 
 
-def _end_with_the_others() -> None:
+def _watch_the_others() -> None:
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_end_with_the_others, args=(ended,), name="failures of other processes", daemon=True
+    )
+    thread.start()
+
+    def stop() -> None:
+        ended.set()
+        thread.join()
+
+    # A thread inside of the coordinator's client, when the interpreter ends, takes the whole process down with it.
+    atexit.register(stop)
+
+
+def _end_with_the_others(ended: threading.Event) -> None:
     """Ends this process when another one fails, whatever it is doing: a device may keep its main thread forever."""
     me = jax.process_index()
-    while True:
-        time.sleep(_POLL_SECONDS)
+    while not ended.wait(_POLL_SECONDS):
         try:
             failed = _read(_FAILED)
             if me in failed or not failed:

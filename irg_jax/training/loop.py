@@ -134,4 +134,5 @@ def run(
     finally:
         for hook in hooks:
             hook.close()
+        clock.close()
     return state

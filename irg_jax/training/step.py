@@ -33,6 +33,11 @@ class Step:
             x0 = self._encode(state.step, frozen, batch)
             return self._update(state, frozen, _without_pixels(batch), x0)
 
+    def compile(self, state: TrainState, frozen: FrozenParams, batch: dict) -> "Step":
+        """The same step, compiled for these shapes and shardings only; nothing runs."""
+        *encode, update = [lowered.compile() for lowered in self.lower(state, frozen, batch)]
+        return Step(update, encode[0] if encode else None, self._mesh)
+
     def lower(self, state: TrainState, frozen: FrozenParams, batch: dict) -> list[Any]:
         """The programs for these shapes in the order in which they run, as ``jax.stages.Lowered``."""
         with jax.set_mesh(self._mesh):

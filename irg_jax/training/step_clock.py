@@ -23,7 +23,8 @@ class StepClock:
         self._lock = threading.Lock()
         self._started = 0
         self._lap_start = time.monotonic()
-        threading.Thread(target=self._watch, name="end of steps", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="end of steps", daemon=True)
+        self._thread.start()
 
     def started(self, outputs: Any) -> None:
         """Says that a step has been started whose outputs are these arrays, none of them donated later."""
@@ -46,9 +47,17 @@ class StepClock:
         start, self._lap_start = self._lap_start, time.monotonic()
         return self._lap_start - start
 
+    def close(self) -> None:
+        """Waits for the steps that have been started.
+
+        A thread inside of the runtime, when the interpreter ends, takes the whole process down with it.
+        """
+        self._steps.put(None)
+        self._thread.join()
+
     def _watch(self) -> None:
-        while True:
-            number, outputs = self._steps.get()
+        while (item := self._steps.get()) is not None:
+            number, outputs = item
             try:
                 jax.block_until_ready(outputs)
             except Exception:  # noqa: BLE001  (the main thread gets the same error where it reads them)

@@ -1,12 +1,14 @@
 """Trains one stage, from its config to its last checkpoint."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.manager import Checkpointer
@@ -15,8 +17,9 @@ from irg_jax.core.config.files import to_json
 from irg_jax.core.storage import as_path, copy_files
 from irg_jax.core.tree import count_weights
 from irg_jax.data import factory, pipeline
+from irg_jax.data.packing import layout
 from irg_jax.sharding import processes
-from irg_jax.sharding.batches import batch_shardings, local_rows, replicate, shard_batch
+from irg_jax.sharding.batches import abstract_batch, batch_shardings, local_rows, replicate, shard_batch
 from irg_jax.sharding.mesh import make_mesh
 from irg_jax.sharding.signals import Signals
 from irg_jax.training import loop
@@ -26,9 +29,10 @@ from irg_jax.training.hooks.save import Save
 from irg_jax.training.hooks.validate import Validate
 from irg_jax.training.hooks.watch import Watch
 from irg_jax.training.objective import InterleavedLoss, MakeLoss
-from irg_jax.training.program import build_program
+from irg_jax.training.program import Program, build_program
 from irg_jax.training.progress import Progress
 from irg_jax.training.state import FrozenParams, StateSpec, TrainState
+from irg_jax.training.step import Step
 from irg_jax.training.writers import open_writers
 
 
@@ -92,6 +96,8 @@ def train(
         base = spec.base if config.lora is None else read_ema(as_path(config.init_from), spec.base)
         frozen = FrozenParams(replicate(assets.open_vae(config.model.vae, workdir), mesh), base)
 
+        step = _compile(program, config, frozen, mesh, label)
+
         # --- what happens beside: metrics, checks, validation, checkpoints
         first = latest or 0
         writer = None
@@ -118,7 +124,7 @@ def train(
 
         # --- loop
         return loop.run(
-            program.step,
+            step,
             state,
             frozen,
             lambda: shard_batch(next(batches), shardings, local),
@@ -133,6 +139,17 @@ def train(
             ],
             signals=Signals(mesh),
         )
+
+
+def _compile(program: Program, config: StageConfig, frozen: FrozenParams, mesh: Mesh, label: str) -> Step:
+    """Compiles the step on all processes before any of them runs it: collectives wait half a minute for a late one."""
+    spec = layout.batch_spec(config.data.batch_size, factory.make_budgets(config.data, config.model.geometry))
+    start = time.monotonic()
+    logging.info("%s: compiling the step …", label)
+    step = program.step.compile(program.spec.abstract, frozen, abstract_batch(spec, mesh))
+    processes.wait_for_all("the compiled step")
+    logging.info("%s: compiled in %.1f s", label, time.monotonic() - start)
+    return step
 
 
 def _copy_assets(config: StageConfig, workdir: Path) -> None:

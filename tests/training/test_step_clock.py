@@ -54,3 +54,12 @@ def test_laps_add_up_to_the_time_that_has_passed():
     time.sleep(0.05)
     laps = clock.lap()
     assert 0.05 <= laps <= time.monotonic() - start
+
+
+def test_closing_waits_for_the_steps_that_were_started():
+    clock, outputs = StepClock(), Outputs()
+    clock.started(outputs)
+    threading.Timer(0.05, outputs.finish).start()
+    start = time.monotonic()
+    clock.close()
+    assert time.monotonic() - start >= 0.04

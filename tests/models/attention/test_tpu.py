@@ -33,7 +33,7 @@ attend = functools.partial(tpu.attend, block_q=16, block_k=16, interpret=True)
 
 @pytest.mark.parametrize(
     ("count", "query_heads", "groups", "block_q", "block_k"),
-    [(300, 4, 2, 16, 16), (40, 6, 2, 8, 32), (40, 4, 4, 48, 24), (40, 4, 1, None, 1024)],
+    [(120, 4, 2, 16, 16), (40, 6, 2, 8, 32), (40, 4, 4, 48, 24), (40, 4, 1, None, 1024)],
 )
 def test_it_matches_the_reference_on_random_packings(count, query_heads, groups, block_q, block_k):
     spans = random_packings(count)
@@ -42,7 +42,7 @@ def test_it_matches_the_reference_on_random_packings(count, query_heads, groups,
 
 
 def test_bfloat16_is_as_close_to_float32_as_the_reference_in_bfloat16():
-    assert_bfloat16_is_as_close_as_the_reference(attend, random_packings(100))
+    assert_bfloat16_is_as_close_as_the_reference(attend, random_packings(40))
 
 
 def test_blocks_of_several_subtiles():
@@ -118,7 +118,7 @@ BAGEL, VIT = (28, 4, 128), (16, 16, 72)
 
 
 @pytest.fixture
-def compiled(monkeypatch):
+def compiled(monkeypatch, compile_quickly):
     """Forward and backward compiled for four chips, with a row of ``tokens`` in bfloat16 per chip."""
     pytest.importorskip("libtpu")
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
