@@ -1,4 +1,4 @@
-"""Storage: paths that may be URLs, small files, and errors that pass by themselves."""
+"""Storage: paths that may be URLs, and errors that pass by themselves."""
 
 import errno
 import logging
@@ -213,49 +213,3 @@ def retry(
 def _advice(error: BaseException) -> str:
     number = error.errno if isinstance(error, OSError) else None
     return _PERMANENT.get(number or 0, "free the disk or check its permissions")
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a small text file as UTF-8, completely or not at all.
-
-    In a file system by renaming a complete file, on a bucket as one object.
-
-    Raises:
-      OSError: the file cannot be written; an earlier version of it is unchanged.
-    """
-    path = as_path(path)
-    if is_url(path):
-        path.write_text(text, encoding="utf-8")
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A text file in UTF-8, from a file system or a bucket. Raises OSError where it cannot be read."""
-    return as_path(path).read_text(encoding="utf-8")
-
-
-def copy_files(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Copies the files of a folder into another one, which is made if it is missing; folders in it are left out.
-
-    Raises:
-      UserError: no such folder, a full disk, or a missing permission.
-      StorageError: the storage went on answering with errors.
-    """
-    origin, folder = as_path(source), as_path(target)
-    if not retry(origin.is_dir, f"{origin}: cannot be read"):
-        raise UserError(f"{origin}: no such folder")
-    retry(lambda: folder.mkdir(parents=True, exist_ok=True), f"{folder}: cannot be made")
-    for file in origin.iterdir():
-        if not file.is_dir():
-            copy = folder / file.name
-            retry(lambda file=file, copy=copy: copy.write_bytes(file.read_bytes()), f"{copy}: cannot be copied")  # type: ignore[misc]

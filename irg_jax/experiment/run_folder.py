@@ -16,7 +16,8 @@ import jax
 from irg_jax.core.config.files import from_json, to_json
 from irg_jax.core.config.schema import leaves
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import AnyPath, as_path, read_text, retry, write_text
+from irg_jax.core.small_files import read_text, write_text
+from irg_jax.core.storage import AnyPath, as_path, retry
 from irg_jax.experiment.config import ExperimentConfig
 from irg_jax.experiment.environment import environment
 from irg_jax.experiment.resume import compare

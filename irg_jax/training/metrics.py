@@ -11,7 +11,8 @@ import numpy as np
 
 from irg_jax.core.chips import mfu
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import as_path, read_text
+from irg_jax.core.small_files import read_text
+from irg_jax.core.storage import as_path
 from irg_jax.training.config import StageConfig
 from irg_jax.training.flops import train_step_flops
 

@@ -14,7 +14,8 @@ from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.checkpoints.weights import read_ema
 from irg_jax.core.config.files import to_json
-from irg_jax.core.storage import as_path, copy_files
+from irg_jax.core.small_files import copy_files
+from irg_jax.core.storage import as_path
 from irg_jax.core.tree import count_weights
 from irg_jax.data import factory, pipeline
 from irg_jax.data.packing import layout

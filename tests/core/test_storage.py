@@ -9,7 +9,8 @@ import pytest
 
 from irg_jax.core import storage
 from irg_jax.core.errors import StorageError, UserError
-from irg_jax.core.storage import as_path, is_transient, is_transient_or_gone, read_text, retry, write_text
+from irg_jax.core.small_files import copy_files, read_text, write_text
+from irg_jax.core.storage import as_path, is_transient, is_transient_or_gone, retry
 from tests import bucket
 
 
@@ -183,7 +184,7 @@ def test_the_files_of_a_folder_are_copied_to_a_bucket(tmp_path, monkeypatch):
     url = bucket.install(monkeypatch, tmp_path / "cloud")
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "vocab.json").write_text("{}")
-    storage.copy_files(tmp_path / "tokenizer", f"{url}/run/tokenizer")
+    copy_files(tmp_path / "tokenizer", f"{url}/run/tokenizer")
     assert read_text(f"{url}/run/tokenizer/vocab.json") == "{}"
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        storage.copy_files(tmp_path / "nowhere", f"{url}/run/tokenizer")
+        copy_files(tmp_path / "nowhere", f"{url}/run/tokenizer")

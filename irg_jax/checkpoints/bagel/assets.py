@@ -4,7 +4,8 @@ from pathlib import Path
 
 from irg_jax.checkpoints.bagel import vae
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import as_path, copy_files
+from irg_jax.core.small_files import copy_files
+from irg_jax.core.storage import as_path
 from irg_jax.models.config import PixelVAEConfig, VAEConfig
 from irg_jax.models.vae.flux import FluxVAE
 from irg_jax.models.vae.pixel import PixelVAE

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import AnyPath, as_path, is_transient, is_transient_or_gone, is_url, retry
+from irg_jax.core.text import check_text
 from irg_jax.data.conversation import Conversation, Image, Text
 
 T = TypeVar("T")
@@ -295,17 +296,8 @@ def _fields(
     if not value.get("content"):
         raise UserError(f"{where}.content is {'empty' if 'content' in value else 'missing'}; write it")
     if content_type is str:
-        _check_unicode(value["content"], f"{where}.content")
+        check_text(value["content"], f"{where}.content")
     return value[tag], value["content"], {name: value.get(name, default) for name, default in defaults.items()}
-
-
-def _check_unicode(content: str, where: str) -> None:
-    """Refuses lone surrogates: JSON can escape half of a character, which no tokenizer accepts."""
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        half = f"half of a surrogate pair at character {error.start}"
-        raise UserError(f"{where} has {half}; write the whole character") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from irg_jax.core.storage import AnyPath, appears_when_closed, retry, write_text
+from irg_jax.core.small_files import write_text
+from irg_jax.core.storage import AnyPath, appears_when_closed, retry
 from irg_jax.training.metrics import METRICS_FILE, PARTS_FOLDER, read_metrics
 
 Row = dict[str, float]

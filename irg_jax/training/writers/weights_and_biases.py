@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from irg_jax.core.errors import StorageError, UserError
-from irg_jax.core.storage import AnyPath, is_url, read_text, retry, write_text
+from irg_jax.core.small_files import read_text, write_text
+from irg_jax.core.storage import AnyPath, is_url, retry
 
 _ID_FILE = "wandb_run_id.txt"
 
