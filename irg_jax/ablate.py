@@ -11,11 +11,12 @@ from absl import flags
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.experiment.ablation import run_ablation
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs", required=True)
-_SEEDS = flags.DEFINE_integer("seeds", 3, "runs per variant", lower_bound=1)
-_OUT = flags.DEFINE_string("out", "docs/ablation.md", "file of the table")
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of all runs", required=True, flag_values=FLAGS)
+_SEEDS = flags.DEFINE_integer("seeds", 3, "runs per variant", lower_bound=1, flag_values=FLAGS)
+_OUT = flags.DEFINE_string("out", "docs/ablation.md", "file of the table", flag_values=FLAGS)
 _VARIANTS = flags.DEFINE_string(
-    "variants", "shapes_ablation", "a config with VARIANTS by name, and get_config('VARIANT,SEED')"
+    "variants", "shapes_ablation", "a config with VARIANTS by name, and get_config('VARIANT,SEED')", flag_values=FLAGS
 )
 
 
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, flag_values=FLAGS)

@@ -25,9 +25,12 @@ from irg_jax.perf.generate import generate
 from irg_jax.perf.train import train
 from irg_jax.training.config import StageConfig, parse_stage
 
-_REPEATS = flags.DEFINE_integer("repeats", 3, "measured calls, after one that compiles", lower_bound=1)
-_JSON = flags.DEFINE_string("json", None, "file for the figures")
-_PLOT = flags.DEFINE_string("plot", None, ".png or .svg file for the curves of growth")
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_REPEATS = flags.DEFINE_integer(
+    "repeats", 3, "measured calls, after one that compiles", lower_bound=1, flag_values=FLAGS
+)
+_JSON = flags.DEFINE_string("json", None, "file for the figures", flag_values=FLAGS)
+_PLOT = flags.DEFINE_string("plot", None, ".png or .svg file for the curves of growth", flag_values=FLAGS)
 
 BENCHMARKS: dict[str, Callable[[StageConfig, int], dict[str, Any]]] = {
     "attention": attention,
@@ -56,4 +59,6 @@ def main(config: StageConfig, benchmark: str) -> None:
 
 if __name__ == "__main__":
     # The name of the benchmark is the only argument that is not a flag.
-    run_command(functools.partial(main, benchmark=sys.argv.pop(1) if len(sys.argv) > 1 else ""), parse_stage)
+    run_command(
+        functools.partial(main, benchmark=sys.argv.pop(1) if len(sys.argv) > 1 else ""), parse_stage, flag_values=FLAGS
+    )

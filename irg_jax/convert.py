@@ -12,17 +12,24 @@ from irg_jax.checkpoints.bagel import qwen2, to_bagel, to_orbax, validate
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.errors import UserError
 
-_FROM = flags.DEFINE_string("from", None, "source: bagel:DIR, orbax:DIR or qwen2:DIR")
-_TO = flags.DEFINE_string("to", None, "target: orbax:DIR, or bagel:DIR from orbax:DIR")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "replace an existing target, once the new one is complete")
-_WEIGHTS = flags.DEFINE_enum("weights", "ema", to_bagel.WEIGHTS, "from orbax: which weights of a training checkpoint")
-_DTYPE = flags.DEFINE_enum(
-    "dtype", None, list(to_bagel.DTYPE_CODES), "from orbax: dtype to write; as saved if not given"
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_FROM = flags.DEFINE_string("from", None, "source: bagel:DIR, orbax:DIR or qwen2:DIR", flag_values=FLAGS)
+_TO = flags.DEFINE_string("to", None, "target: orbax:DIR, or bagel:DIR from orbax:DIR", flag_values=FLAGS)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "replace an existing target, once the new one is complete", flag_values=FLAGS
 )
-_VIT = flags.DEFINE_string("vit", None, "from qwen2: siglip:DIR, the image encoder; random if not given")
-_VAE = flags.DEFINE_string("vae", None, "from qwen2: FLUX's ae.safetensors")
-_SEED = flags.DEFINE_integer("seed", 0, "from qwen2: seed of the newly initialized weights")
-_CHECK = flags.DEFINE_string("check", None, "validates this BAGEL folder instead of converting")
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", "ema", to_bagel.WEIGHTS, "from orbax: which weights of a training checkpoint", flag_values=FLAGS
+)
+_DTYPE = flags.DEFINE_enum(
+    "dtype", None, list(to_bagel.DTYPE_CODES), "from orbax: dtype to write; as saved if not given", flag_values=FLAGS
+)
+_VIT = flags.DEFINE_string(
+    "vit", None, "from qwen2: siglip:DIR, the image encoder; random if not given", flag_values=FLAGS
+)
+_VAE = flags.DEFINE_string("vae", None, "from qwen2: FLUX's ae.safetensors", flag_values=FLAGS)
+_SEED = flags.DEFINE_integer("seed", 0, "from qwen2: seed of the newly initialized weights", flag_values=FLAGS)
+_CHECK = flags.DEFINE_string("check", None, "validates this BAGEL folder instead of converting", flag_values=FLAGS)
 
 # The target of each source, and its flags beside --to and --overwrite.
 _TARGETS = {"bagel": "orbax", "orbax": "bagel", "qwen2": "orbax"}
@@ -80,4 +87,4 @@ def _refuse_other_flags(what: str, allowed: tuple[flags.FlagHolder, ...]) -> Non
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, flag_values=FLAGS)

@@ -14,9 +14,14 @@ from irg_jax.checkpoints.weights import open_stage
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.errors import UserError
 
-_RUN = flags.DEFINE_string("run", None, "folder of a run trained with LoRA", required=True)
-_MERGED = flags.DEFINE_string("merged_out", None, "a new folder for the base weights with the LoRA updates merged in")
-_ADAPTER = flags.DEFINE_string("adapter_out", None, "a new folder for the LoRA factors alone, in PEFT's format")
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_RUN = flags.DEFINE_string("run", None, "folder of a run trained with LoRA", required=True, flag_values=FLAGS)
+_MERGED = flags.DEFINE_string(
+    "merged_out", None, "a new folder for the base weights with the LoRA updates merged in", flag_values=FLAGS
+)
+_ADAPTER = flags.DEFINE_string(
+    "adapter_out", None, "a new folder for the LoRA factors alone, in PEFT's format", flag_values=FLAGS
+)
 
 
 def main() -> None:
@@ -36,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, flag_values=FLAGS)

@@ -29,34 +29,49 @@ from irg_jax.sampling.sampler import Sampler
 from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import MeshConfig
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "folder of a run, or of irg_jax.convert", required=True)
-_TASK = flags.DEFINE_enum(
-    "task", None, ["reason", "text_to_image", "edit", "answer"], "default: reason, or answer if --image is given"
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "folder of a run, or of irg_jax.convert", required=True, flag_values=FLAGS
 )
-_PROMPT = flags.DEFINE_string("prompt", None, "what to generate, or a question about --image")
-_PROMPTS = flags.DEFINE_string("prompts", None, "a text file with one prompt per line")
-_IMAGE = flags.DEFINE_string("image", None, "the image to answer a question about or to edit")
-_OUT = flags.DEFINE_string("out", None, "folder for the images and thinking texts", required=True)
-_TURNS = flags.DEFINE_integer("turns", 2, "1: one image; 2: reflects and generates a second one")
-_SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same images")
+_TASK = flags.DEFINE_enum(
+    "task",
+    None,
+    ["reason", "text_to_image", "edit", "answer"],
+    "default: reason, or answer if --image is given",
+    flag_values=FLAGS,
+)
+_PROMPT = flags.DEFINE_string("prompt", None, "what to generate, or a question about --image", flag_values=FLAGS)
+_PROMPTS = flags.DEFINE_string("prompts", None, "a text file with one prompt per line", flag_values=FLAGS)
+_IMAGE = flags.DEFINE_string("image", None, "the image to answer a question about or to edit", flag_values=FLAGS)
+_OUT = flags.DEFINE_string("out", None, "folder for the images and thinking texts", required=True, flag_values=FLAGS)
+_TURNS = flags.DEFINE_integer("turns", 2, "1: one image; 2: reflects and generates a second one", flag_values=FLAGS)
+_SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same images", flag_values=FLAGS)
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 16, "prompts sampled together, over all devices of a process", lower_bound=1
+    "batch_size", 16, "prompts sampled together, over all devices of a process", lower_bound=1, flag_values=FLAGS
 )
 _MESH = flags.DEFINE_multi_string(
-    "mesh", [], "AXIS=DEVICES, such as tensor=4; the devices that are left split the batch (axis fsdp)"
+    "mesh",
+    [],
+    "AXIS=DEVICES, such as tensor=4; the devices that are left split the batch (axis fsdp)",
+    flag_values=FLAGS,
 )
 _SAMPLING = flags.DEFINE_multi_string(
-    "sampling", [], "KEY=VALUE in the config section sampling, such as temperature=0.0"
+    "sampling", [], "KEY=VALUE in the config section sampling, such as temperature=0.0", flag_values=FLAGS
 )
 _THINKING = [
-    flags.DEFINE_string(f"thinking{turn}", None, f"a text file to use as thinking {turn}; with --prompt only")
+    flags.DEFINE_string(
+        f"thinking{turn}", None, f"a text file to use as thinking {turn}; with --prompt only", flag_values=FLAGS
+    )
     for turn in (1, 2)
 ]
 _NOISE = flags.DEFINE_string(
-    "noise", None, "an .npz with turn1 and turn2 [tokens, channels] to start from; with --prompt only"
+    "noise",
+    None,
+    "an .npz with turn1 and turn2 [tokens, channels] to start from; with --prompt only",
+    flag_values=FLAGS,
 )
 _PRESET = flags.DEFINE_enum(
-    "preset", None, list(config.PRESETS), "published timesteps and guidance instead of the run's own"
+    "preset", None, list(config.PRESETS), "published timesteps and guidance instead of the run's own", flag_values=FLAGS
 )
 
 
@@ -163,4 +178,4 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_command(main, on_failure=processes.announce_failure)
+    run_command(main, on_failure=processes.announce_failure, flag_values=FLAGS)

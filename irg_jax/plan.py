@@ -21,11 +21,20 @@ from irg_jax.planning import stage
 from irg_jax.planning import topology as hardware
 from irg_jax.training.config import StageConfig, parse_stage
 
-_TOPOLOGY = flags.DEFINE_string("topology", None, "such as v5p:2x2x2, v5e:16x16, v6e:8x8 or h100:8", required=True)
-_FORMULA = flags.DEFINE_bool("formula", False, "do not compile: seconds instead of minutes, memory by formula")
-_SLICES = flags.DEFINE_integer("slices", 1, "number of such slices, or nodes, joined by the network", lower_bound=1)
-_SCALING = flags.DEFINE_bool("scaling", False, "also show, by formula, how a step scales to 4,096 of these chips")
-_JSON = flags.DEFINE_string("json", None, "file for the plan")
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "such as v5p:2x2x2, v5e:16x16, v6e:8x8 or h100:8", required=True, flag_values=FLAGS
+)
+_FORMULA = flags.DEFINE_bool(
+    "formula", False, "do not compile: seconds instead of minutes, memory by formula", flag_values=FLAGS
+)
+_SLICES = flags.DEFINE_integer(
+    "slices", 1, "number of such slices, or nodes, joined by the network", lower_bound=1, flag_values=FLAGS
+)
+_SCALING = flags.DEFINE_bool(
+    "scaling", False, "also show, by formula, how a step scales to 4,096 of these chips", flag_values=FLAGS
+)
+_JSON = flags.DEFINE_string("json", None, "file for the plan", flag_values=FLAGS)
 
 
 def main(config: StageConfig) -> int:
@@ -79,4 +88,4 @@ def _print(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, parse_stage)
+    run_command(main, parse_stage, flag_values=FLAGS)

@@ -17,11 +17,20 @@ from irg_jax.sharding import processes
 from irg_jax.training.config import StageConfig
 from irg_jax.training.hooks.profile import parse_window
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run: checkpoints, metrics, report", required=True)
-_PROFILE = flags.DEFINE_string("profile", "", "START:COUNT: traces these steps of a stage into WORKDIR/profile")
-_CHECK_ONLY = flags.DEFINE_bool("check_only", False, "check config and mesh, and do nothing else")
-_DEVICES = flags.DEFINE_integer("devices", None, "with --check_only: for so many devices", lower_bound=1)
-_SLICES = flags.DEFINE_integer("slices", 1, "with --devices: joined from so many slices of a pod", lower_bound=1)
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "folder of the run: checkpoints, metrics, report", required=True, flag_values=FLAGS
+)
+_PROFILE = flags.DEFINE_string(
+    "profile", "", "START:COUNT: traces these steps of a stage into WORKDIR/profile", flag_values=FLAGS
+)
+_CHECK_ONLY = flags.DEFINE_bool("check_only", False, "check config and mesh, and do nothing else", flag_values=FLAGS)
+_DEVICES = flags.DEFINE_integer(
+    "devices", None, "with --check_only: for so many devices", lower_bound=1, flag_values=FLAGS
+)
+_SLICES = flags.DEFINE_integer(
+    "slices", 1, "with --devices: joined from so many slices of a pod", lower_bound=1, flag_values=FLAGS
+)
 
 
 def main(config: StageConfig | ExperimentConfig) -> None:
@@ -39,4 +48,4 @@ def main(config: StageConfig | ExperimentConfig) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, parse_config, on_failure=processes.announce_failure)
+    run_command(main, parse_config, on_failure=processes.announce_failure, flag_values=FLAGS)

@@ -13,15 +13,14 @@ from tests.checkpoints.bagel import folders
 # Many command lines in one process, because starting one takes seconds.
 CALLS = """
 import contextlib, io, json, sys
-from absl.testing import flagsaver
 from irg_jax import convert
 from irg_jax.core.config.command_line import run_command
 answers = []
 for line in json.loads(sys.argv[1]):
     out, err, status = io.StringIO(), io.StringIO(), None
-    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            run_command(convert.main, argv=["convert", *line])
+            run_command(convert.main, argv=["convert", *line], flag_values=convert.FLAGS)
         except SystemExit as end:
             status = end.code or 0
     answers.append([status, out.getvalue(), err.getvalue()])

@@ -6,6 +6,7 @@ so a process may wait for hours, and hears of another one's failure while it wai
 
 import atexit
 import collections
+import contextlib
 import json
 import logging
 import os
@@ -151,14 +152,16 @@ def _end_with_the_others(ended: threading.Event) -> None:
             return
         index, text = min(failed.items())
         record = json.loads(text)
-        print(f"error: process {index} on {record['host']} failed: {record['message']}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(f"error: process {index} on {record['host']} failed: {record['message']}", file=sys.stderr)
         _exit(record["status"])
 
 
 def _exit(status: int) -> None:
     """Without jax's own farewell, which waits for all processes."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 

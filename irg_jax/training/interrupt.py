@@ -1,20 +1,30 @@
-"""Ctrl-C and SIGTERM: the run finishes its step, saves and stops."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: the run finishes its step, saves and stops."""
 
+import contextlib
 import os
 import signal
+import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 
 class Interrupt:
-    """While this context is open, the first SIGINT or SIGTERM only sets ``requested``; a second one stops at once."""
+    """While this context is open, the first signal only sets ``requested``; a second one stops at once.
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    The signals are SIGINT, SIGTERM and SIGHUP, the last one unless it is ignored (``nohup``). Outside the main thread,
+    where Python takes no signals, nothing is changed.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
-        self._before = {s: signal.signal(s, self._request) for s in self._SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            numbers = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                numbers.append(signal.SIGHUP)
+            self._before = {number: signal.signal(number, self._request) for number in numbers}
         return self
 
     def __exit__(
@@ -24,10 +34,13 @@ class Interrupt:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        # Not print: the signal may come while the main thread is inside a print.
-        os.write(1, b"stopping after the current step is finished and saved; a second signal stops at once\n")
         self._restore()
+        # What a handler raises comes out of whatever the main thread is doing, and the terminal may be gone. Not print:
+        # the signal may come while the main thread is inside a print.
+        with contextlib.suppress(OSError):
+            os.write(1, b"stopping after the current step is finished and saved; a second signal stops at once\n")
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # A handler that was not set by Python cannot be set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

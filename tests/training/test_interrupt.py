@@ -1,6 +1,8 @@
-"""Ctrl-C and SIGTERM while a run trains."""
+"""Ctrl-C, SIGTERM and SIGHUP while a run trains."""
 
+import os
 import signal
+import threading
 
 import pytest
 
@@ -24,3 +26,50 @@ def test_sigterm_is_a_request_too():
     with Interrupt() as interrupt:
         signal.raise_signal(signal.SIGTERM)
         assert interrupt.requested
+
+
+def test_a_terminal_that_is_gone_is_a_request_too():
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGHUP)
+        assert interrupt.requested
+
+
+def test_under_nohup_the_run_goes_on_without_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupt.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_a_reader_of_the_output_that_is_gone_changes_nothing():
+    read, write = os.pipe()
+    stdout = os.dup(1)
+    try:
+        os.dup2(write, 1)
+        os.close(read)  # every write fails from now on
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    finally:
+        os.dup2(stdout, 1)
+
+
+def test_outside_the_main_thread_no_signals_are_taken():
+    requested = []
+
+    def work():
+        with Interrupt() as interrupt:
+            requested.append(interrupt.requested)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert requested == [False]
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -82,8 +82,11 @@ def _random_bfloat16(rng: np.random.Generator, shape: tuple[int, ...]) -> np.nda
     return ((bits & 0x807F) | (exponent << 7)).astype(np.uint16).view(DTYPES["BF16"])
 
 
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 if __name__ == "__main__":
     # Defined here so that importing this module defines no flags.
-    _OUT = flags.DEFINE_string("out", None, "a new folder", required=True)
-    _SIZE = flags.DEFINE_enum("size", "7b", list(SIZES), "7b is BAGEL-7B-MoT, 29 GB; small is 0.4 GB")
-    run_command(lambda: write(Path(_OUT.value), SIZES[_SIZE.value]))
+    _OUT = flags.DEFINE_string("out", None, "a new folder", required=True, flag_values=FLAGS)
+    _SIZE = flags.DEFINE_enum(
+        "size", "7b", list(SIZES), "7b is BAGEL-7B-MoT, 29 GB; small is 0.4 GB", flag_values=FLAGS
+    )
+    run_command(lambda: write(Path(_OUT.value), SIZES[_SIZE.value]), flag_values=FLAGS)

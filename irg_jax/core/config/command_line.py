@@ -1,13 +1,15 @@
 """The command line of every command: flags, ``--config FILE`` with ``--config.key=value``, errors in one line."""
 
+import contextlib
 import logging
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict, FieldReference, config_flags
 
 from irg_jax.core import compile_cache
@@ -24,11 +26,12 @@ def run_command(
     parse: Callable[[ConfigDict], Any] | None = None,
     argv: Sequence[str] | None = None,
     *,
+    flag_values: flags.FlagValues | None = None,
     on_failure: Callable[[str, int], None] | None = None,
 ) -> NoReturn:
     """Runs a command: parses its flags, calls ``main``, and exits with a status that says how it ended.
 
-    Flags that the command has defined with absl are parsed too; read them inside ``main``.
+    The command's own flags are parsed too; read them inside ``main``.
 
     ====== =================================================================================================
     Status Meaning
@@ -44,42 +47,55 @@ def run_command(
       main: called as ``main(parse(config))``, or ``main()`` where ``parse`` is None; returns the exit status.
       parse: from the loaded ConfigDict to a typed config; the command then has ``--config FILE`` and overrides.
       argv: the command line with the program's name first; ``sys.argv`` if not given.
+      flag_values: holds the command's own flags, defined with absl.
       on_failure: called with a message of one line and the status before the command exits with another one than 0.
 
     Raises:
       SystemExit: always.
     """
     argv = list(sys.argv if argv is None else argv)
-    app.define_help_flags()
-    if parse is not None and _FLAG not in flags.FLAGS:
-        flags.DEFINE_string(
-            _FLAG,
-            None,
-            "a .py with get_config(), a shipped config's name, or the config.json that an earlier run saved",
-        )
-    if _CACHE_FLAG not in flags.FLAGS:
-        flags.DEFINE_string(_CACHE_FLAG, None, compile_cache.HELP)
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[_CACHE_FLAG])  # --help shows it
+    # Absl's global flags belong to whoever imports us. Grain reads them, and wants them parsed.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    known = flags.FlagValues() if flag_values is None else flag_values
+    _define_shared_flags(known, with_config=parse is not None)
     message = ""
     try:
-        arguments = (parse(_load_with_overrides(argv)),) if parse is not None else _parse_flags(argv)
-        compile_cache.enable(flags.FLAGS[_CACHE_FLAG].value)
+        arguments = (parse(_load_with_overrides(known, argv)),) if parse is not None else _parse_flags(known, argv)
+        compile_cache.enable(known[_CACHE_FLAG].value)
         status = main(*arguments)
         message = f"ended with status {status}" if status else ""
     except (UserError, StorageError) as error:
         message = " ".join(str(error).split())
-        print("error:", message, file=sys.stderr)
+        _say(f"error: {message}")
         status = 2 if isinstance(error, UserError) else _TRY_AGAIN_LATER
     except KeyboardInterrupt:
         message, status = "interrupted", 130
-        print(message, file=sys.stderr)
+        _say(message)
     except Exception as error:
         # Here and not by the interpreter, because ``on_failure`` may end the process.
-        traceback.print_exc()
+        _say(traceback.format_exc().rstrip())
         message, status = traceback.format_exception_only(error)[-1].strip(), 1
     if message and on_failure is not None:
         on_failure(message, status)
+    flush_or_discard()
     sys.exit(status)
+
+
+def flush_or_discard() -> None:
+    """Flushes stdout and stderr; what cannot be written is given up, or it would change the status at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # a pipe without a reader, a terminal that is gone, a closed stream
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _say(text: str) -> None:
+    """Prints to stderr, which may be gone: launchers go by the status, not by the text."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def log_plainly() -> None:
@@ -89,10 +105,39 @@ def log_plainly() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-def _load_with_overrides(argv: list[str]) -> ConfigDict:
+class _HelpFlag(flags.BooleanFlag):
+    """Prints what a command is and its flags, before missing ones are noticed."""
+
+    def __init__(self, known: flags.FlagValues) -> None:
+        super().__init__("help", False, "shows this", short_name="h")
+        self._known = known
+
+    def parse(self, arg: str | bool | None) -> None:
+        if arg:
+            print(sys.modules["__main__"].__doc__ or "", self._known.get_help(), sep="\n")
+            flush_or_discard()
+            sys.exit(0)
+
+
+def _define_shared_flags(known: flags.FlagValues, with_config: bool) -> None:
+    """Defines the flags that every command has, unless an earlier call has."""
+    if _CACHE_FLAG in known:
+        return
+    flags.DEFINE_flag(_HelpFlag(known), known)
+    flags.DEFINE_string(_CACHE_FLAG, None, compile_cache.HELP, flag_values=known)
+    if with_config:
+        flags.DEFINE_string(
+            _FLAG,
+            None,
+            "a .py with get_config(), a shipped config's name, or the config.json that an earlier run saved",
+            flag_values=known,
+        )
+
+
+def _load_with_overrides(known: flags.FlagValues, argv: list[str]) -> ConfigDict:
     """Loads ``--config`` and applies the ``--config.key=value`` overrides, wherever on the line they are."""
-    overrides = _parse_flags(argv, known_only=True)
-    path = flags.FLAGS[_FLAG].value
+    overrides = _parse_flags(known, argv, known_only=True)
+    path = known[_FLAG].value
     if not path:
         raise UserError(
             f"--{_FLAG} is missing: give a config such as shapes_quickstart or configs/shapes_quickstart.py"
@@ -104,30 +149,29 @@ def _load_with_overrides(argv: list[str]) -> ConfigDict:
         if override:
             _check_override(override[1], config)
 
-    # config_flags gives a value the type that the field has. The flags of one parse stay out of absl's global FLAGS,
-    # which would keep them for the next.
+    # config_flags gives a value the type that the field has. Its flags are of this call only.
     own = flags.FlagValues()
     _accept_any_type_for_none(config)
     try:
         config_flags.DEFINE_config_dict(_FLAG, config, flag_values=own, sys_argv=overrides)
         left = own(overrides)
     except flags.UnrecognizedFlagError as error:
-        raise _unknown_flag(error) from error
+        raise _unknown_flag(error, known) from error
     except (flags.Error, ValueError, TypeError) as error:
         raise _bad_value(error, before) from error
     _refuse_arguments(left)
     return normalize(config)
 
 
-def _parse_flags(argv: list[str], known_only: bool = False) -> list[str]:
-    """Parses the flags defined with absl; gives what is left, the program's name first where anything may be left."""
-    flags.FLAGS.unparse_flags()
+def _parse_flags(known: flags.FlagValues, argv: list[str], known_only: bool = False) -> list[str]:
+    """Parses the command's flags; gives what is left, the program's name first where anything may be left."""
+    known.unparse_flags()
     # GNU order: a flag after a positional argument is still a flag.
-    flags.FLAGS.set_gnu_getopt(True)
+    known.set_gnu_getopt(True)
     try:
-        left = flags.FLAGS(argv, known_only=known_only)
+        left = known(argv, known_only=known_only)
     except flags.UnrecognizedFlagError as error:
-        raise _unknown_flag(error) from error
+        raise _unknown_flag(error, known) from error
     except flags.Error as error:
         # A required flag that was not given reads "flag --workdir=None: Flag --workdir must have a value".
         raise UserError(re.sub(r"^flag --\S+=None: Flag ", "", str(error))) from error
@@ -176,9 +220,9 @@ def _bad_value(error: Exception, config: ConfigDict) -> UserError:
     return ConfigError(name, f"{given}; its value so far is {before!r}")
 
 
-def _unknown_flag(error: flags.UnrecognizedFlagError) -> UserError:
+def _unknown_flag(error: flags.UnrecognizedFlagError, known: flags.FlagValues) -> UserError:
     name = error.flagname
-    return UserError(f"--{name}: unknown flag{did_you_mean(name.partition('.')[0], flags.FLAGS, mark='--')}")
+    return UserError(f"--{name}: unknown flag{did_you_mean(name.partition('.')[0], known, mark='--')}")
 
 
 def _nearest(key: str, section: ConfigDict, whole: ConfigDict) -> str:

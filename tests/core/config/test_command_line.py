@@ -26,6 +26,8 @@ def get_config(variant="plain"):
     })
 '''
 
+ROOT = pathlib.Path(__file__).parents[3]
+
 
 @pytest.fixture
 def config_file(tmp_path):
@@ -122,17 +124,17 @@ def test_a_command_as_a_user_runs_it(config_file, tmp_path):
 from absl import flags
 from irg_jax.core.config.command_line import run_command
 from irg_jax.core.errors import UserError
-WORKDIR = flags.DEFINE_string("workdir", None, "where", required=True)
+FLAGS = flags.FlagValues()
+WORKDIR = flags.DEFINE_string("workdir", None, "where", required=True, flag_values=FLAGS)
 def main(c):
     if c.steps == 1: raise UserError("data is\\nbad")
     if c.steps == 2: raise KeyboardInterrupt
     if c.steps == 3: raise RuntimeError("bug")
     print(WORKDIR.value, c.steps)
-run_command(main, lambda config: config)
+run_command(main, lambda config: config, flag_values=FLAGS)
 """)
 
-    root = pathlib.Path(__file__).parents[3]
-    env = {**os.environ, "PYTHONPATH": str(root), "XDG_CACHE_HOME": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
 
     def outcome(*args):
         done = subprocess.run(
@@ -148,7 +150,48 @@ run_command(main, lambda config: config)
     assert outcome()[2] == "error: --workdir must have a value other than None.\n"
 
 
+COMMANDS = ["ablate", "bench", "convert", "export_lora", "generate", "plan", "train", "checkpoints.bagel.synthetic"]
+
+
+def test_commands_can_be_imported_into_a_program_with_flags_of_the_same_names():
+    program = "from absl import flags\n"
+    for name in ("workdir", "seed", "out", "config", "help", "json", "checkpoint", "from"):
+        program += f"flags.DEFINE_string({name!r}, '', '')\n"
+    program += "".join(f"import irg_jax.{name}\n" for name in COMMANDS)
+    program += "flags.FLAGS(['program', '--workdir=x'])\nassert flags.FLAGS.workdir == 'x'\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_needs_no_required_flags():
+    done = subprocess.run([sys.executable, "-m", "irg_jax.train", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    assert "Trains a model" in done.stdout
+    assert all(flag in done.stdout for flag in ("--workdir", "--config", "--compile_cache"))
+
+
 # --- how a command ends
+
+
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [("UserError('bad')", 2), ("StorageError('gone')", 75), ("KeyboardInterrupt", 130), ("ValueError('bug')", 1)],
+)
+def test_the_status_does_not_depend_on_anybody_reading_the_output(raised, status):
+    program = f"""
+from irg_jax.core.config.command_line import run_command
+from irg_jax.core.errors import StorageError, UserError
+def main():
+    print("output" * 1000)
+    raise {raised}
+run_command(main, argv=["command"])
+"""
+    read, write = os.pipe()
+    os.close(read)
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}  # the output is written at exit
+    done = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=write, cwd=ROOT, env=environment)
+    os.close(write)
+    assert done.returncode == status
 
 
 def ending(main):
