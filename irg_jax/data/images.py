@@ -8,12 +8,25 @@ from collections.abc import Iterator
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from irg_jax.core.errors import UserError
 
 # 256 MiB of RGB. Pillow warns above its own limit and refuses only above twice that; this limit always refuses.
 MAX_DECODED_PIXELS = 256 * 1024 * 1024 // 3
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+# What to do for each EXIF orientation; 1 is upright.
+_ROTATIONS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +77,38 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
       content: encoded bytes.
       key: names the record in errors.
 
+    Metadata other than the rotation is not read, however large or broken it is.
+
     Raises:
-      UserError: bytes that are not an image, are truncated, or would decode to more than ``MAX_DECODED_PIXELS``.
+      UserError: bytes that are not an image, are truncated, or would decode to more than ``MAX_DECODED_PIXELS``; or
+        numbers that are not colours of 8 or 16 bits.
     """
     with _readable(content, key) as image:
         image.load()
-        return _to_rgb(PIL.ImageOps.exif_transpose(image))
+        rotation = _ROTATIONS.get(_orientation(image))
+        rgb = _to_rgb(image, key)
+        return rgb if rotation is None else rgb.transpose(rotation)
 
 
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:
     """(width, height) from the header, EXIF rotation taken into account.
 
-    Pillow decodes a PNG to find its EXIF data, so a corrupt PNG is already found here.
+    A PNG is decoded, because its EXIF data may follow its pixels; so a corrupt PNG is already found here.
 
     Raises:
       UserError: bytes that are not an image, or one that would decode to more than ``MAX_DECODED_PIXELS``.
     """
     with _readable(content, key) as image:
-        quarter_turn = image.getexif().get(PIL.ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return (image.height, image.width) if quarter_turn else image.size
+        if image.format == "PNG":
+            image.load()
+        return (image.height, image.width) if _orientation(image) in (5, 6, 7, 8) else image.size
 
 
 @contextlib.contextmanager
 def _readable(content: bytes, key: str) -> Iterator[PIL.Image.Image]:
     """Opens the image; any error while it is used becomes a UserError that names the record."""
     try:
-        image = PIL.Image.open(io.BytesIO(content))
+        image = PIL.Image.open(io.BytesIO(_without_metadata(content)))
         if image.width * image.height > MAX_DECODED_PIXELS:
             raise UserError(f"record {key}: an image of {image.width} x {image.height} pixels is too large; shrink it")
         yield image
@@ -113,9 +132,38 @@ def patchify(pixels: np.ndarray, patch: int) -> np.ndarray:
     return blocks.transpose(0, 2, 1, 3, 4).reshape(-1, patch * patch * channels)
 
 
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
+def _orientation(image: PIL.Image.Image) -> int:
+    """The rotation that EXIF data ask for, 1 to 8; 1 where there are none, or none that can be read."""
+    try:
+        found = image.getexif().get(PIL.ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001  (the parser raises many kinds, none of which is about the pixels)
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _without_metadata(content: bytes) -> bytes:
+    """A PNG without its texts and its colour profile, which Pillow reads and may refuse; other formats as they are."""
+    if not content.startswith(_PNG):
+        return content
+    kept, start = [_PNG], len(_PNG)
+    while start + 12 <= len(content):
+        length, kind = int.from_bytes(content[start : start + 4]), content[start + 4 : start + 8]
+        end = start + 12 + length
+        if kind not in _PNG_METADATA:
+            kept.append(content[start:end])
+        start = end
+    return b"".join([*kept, content[start:]])
+
+
+def _to_rgb(image: PIL.Image.Image, key: str) -> PIL.Image.Image:
+    # A PNG has at most 16 bits, which older versions of Pillow give in the mode of 32.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         image = PIL.Image.fromarray((np.asarray(image, np.float32) / 257.0).round().clip(0, 255).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise UserError(
+            f"record {key}: a {image.format} image of {'floats' if image.mode == 'F' else '32-bit integers'}, whose "
+            "black and white nobody knows; write it with 8 or 16 bits per channel"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 
 from irg_jax.core.errors import UserError
@@ -159,3 +160,45 @@ def test_decoding_in_threads_leaves_the_warning_filters_alone():
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def png_with(**options):
+    return encoded(PIL.Image.new("RGB", (8, 6), "red"), "PNG", **options)
+
+
+def long_texts():
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add_text("workflow", "x" * 1_100_000, zip=True)
+    info.add_itxt("prompt", "y" * 1_100_000, zip=True)
+    info.add_text("plain", "z" * 2_000_000)
+    return info
+
+
+BAD_EXIF = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\x01\x12\x00\x03"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png_with(pnginfo=long_texts()),
+        png_with(icc_profile=bytes(1_200_000)),
+        png_with(exif=BAD_EXIF),
+        encoded(PIL.Image.new("RGB", (8, 6), "red"), "JPEG", exif=BAD_EXIF),
+        encoded(PIL.Image.new("RGB", (8, 6), "red"), "JPEG", icc_profile=bytes(200_000)),
+        encoded(PIL.Image.new("RGB", (8, 6), "red"), "WEBP", exif=BAD_EXIF, lossless=True),
+        encoded(PIL.Image.new("RGB", (8, 6), "red"), "WEBP", icc_profile=bytes(1_200_000), lossless=True),
+    ],
+    ids=["PNG texts", "PNG profile", "PNG EXIF", "JPEG EXIF", "JPEG profile", "WebP EXIF", "WebP profile"],
+)
+def test_metadata_never_decides_whether_an_image_can_be_read(content):
+    assert images.encoded_size(content, "k") == (8, 6)
+    assert np.abs(np.asarray(images.decode(content, "k"), int) - (255, 0, 0)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("pixels", "what"),
+    [(np.full((8, 8), 0.5, np.float32), "floats"), (np.full((8, 8), 128, np.int32), "32-bit integers")],
+)
+def test_an_image_whose_white_nobody_knows_is_refused(pixels, what):
+    with pytest.raises(UserError, match=f"record k: a TIFF image of {what}.*8 or 16 bits"):
+        images.decode(encoded(PIL.Image.fromarray(pixels), "TIFF"), "k")

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, as_path, is_transient, is_transient_or_gone, is_url, retry
 from irg_jax.core.text import check_text
 from irg_jax.data.conversation import Conversation, Image, Text
@@ -180,16 +181,30 @@ def open_source(directory: str | os.PathLike[str], mode: str) -> IRGLSource:
 
 def _listing(directory: AnyPath, mode: str) -> tuple[list[str], list[AnyPath]]:
     """The names of the folders in the data set's folder, and the files of one of them, both sorted."""
-    folders = sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    inside = directory.iterdir() if directory.is_dir() else []
+    folders = sorted(path.name for path in inside if not is_hidden(path) and path.is_dir())
     return folders, sorted(_parquet_files(directory / mode)) if mode in folders else []
 
 
-def _parquet_files(folder: AnyPath) -> Iterator[AnyPath]:
-    """Some writers make ``part-00000.parquet`` a folder of files, so the search is recursive."""
+def _parquet_files(folder: AnyPath, above: tuple[str, ...] = ()) -> Iterator[AnyPath]:
+    """The files in a folder and in the folders in it: some writers make ``part-00000.parquet`` a folder of files.
+
+    Links count as what they lead to. Hidden files and folders do not count: copies, snapshots and leftovers.
+
+    Raises:
+      UserError: a link that leads nowhere, or to a folder that it is in.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        raise UserError(f"{folder}: is a link to a folder that it is in; remove it")
     for path in folder.iterdir():
+        if is_hidden(path):
+            continue
         if path.is_dir():
-            yield from _parquet_files(path)
+            yield from _parquet_files(path, (*above, real))
         elif path.suffix == ".parquet":
+            if not path.exists():
+                raise UserError(f"{path}: is a link that leads nowhere; repair or remove it")
             yield path
 
 

@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -361,3 +362,57 @@ def test_a_column_that_is_not_of_strings_is_named(folder, cells):
     path = write(folder / "full" / "part-00001.parquet", cells)
     with pytest.raises(UserError, match=f"{path}: the column 'conversation' is of type .*; write it as strings"):
         irgl.open_source(folder, "full")
+
+
+# --- which files count
+
+
+@pytest.fixture
+def part():
+    return TOY / "initial_full_learning/part-00000.parquet"
+
+
+def mode_folder(tmp_path, part):
+    folder = tmp_path / "set" / "initial_full_learning"
+    folder.mkdir(parents=True)
+    shutil.copy(part, folder)
+    return folder
+
+
+def length(tmp_path):
+    return len(irgl.open_source(tmp_path / "set", "initial_full_learning"))
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".snapshot", ".Trash-1000", "_temporary"])
+def test_hidden_folders_do_not_count(tmp_path, part, name):
+    folder = mode_folder(tmp_path, part)
+    shutil.copytree(folder, folder / name)
+    shutil.copytree(folder, tmp_path / "set" / f".{name}")
+    assert length(tmp_path) == 24
+
+
+@pytest.mark.parametrize("name", ["._part-00000.parquet", "_part.parquet", ".part-1.parquet"])
+def test_hidden_files_do_not_count(tmp_path, part, name):
+    (mode_folder(tmp_path, part) / name).write_bytes(b"not parquet")
+    assert length(tmp_path) == 24
+
+
+def test_linked_folders_and_files_count(tmp_path, part):
+    folder = mode_folder(tmp_path, part)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(part, elsewhere)
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "part-1.parquet").symlink_to(part)
+    assert length(tmp_path) == 3 * 24
+
+
+def test_a_link_that_leads_nowhere_or_to_itself_is_named(tmp_path, part):
+    folder = mode_folder(tmp_path, part)
+    (folder / "circle").symlink_to(folder)
+    with pytest.raises(UserError, match="circle: is a link to a folder that it is in"):
+        length(tmp_path)
+    (folder / "circle").unlink()
+    (folder / "gone.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="gone.parquet: is a link that leads nowhere"):
+        length(tmp_path)
