@@ -13,18 +13,24 @@ the devices of one process, start one process per host, which has all of its dev
 """
 
 import logging
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+import PIL.Image
 from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly, run_command
-from irg_jax.core.config.schema import dataclass_from_mapping
+from irg_jax.core.config.schema import dataclass_from_mapping, parse_assignments
 from irg_jax.core.errors import UserError
+from irg_jax.core.outputs import check_output_folder
+from irg_jax.core.small_files import read_given_text, read_lines, write_bytes
+from irg_jax.core.text import check_text
 from irg_jax.data import images
-from irg_jax.sampling import config, engine, output
+from irg_jax.sampling import engine, output
+from irg_jax.sampling.config import PRESETS, SamplingConfig
 from irg_jax.sampling.sampler import Sampler
 from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import MeshConfig
@@ -45,7 +51,9 @@ _PROMPTS = flags.DEFINE_string("prompts", None, "a text file with one prompt per
 _IMAGE = flags.DEFINE_string("image", None, "the image to answer a question about or to edit", flag_values=FLAGS)
 _OUT = flags.DEFINE_string("out", None, "folder for the images and thinking texts", required=True, flag_values=FLAGS)
 _TURNS = flags.DEFINE_integer("turns", 2, "1: one image; 2: reflects and generates a second one", flag_values=FLAGS)
-_SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same images", flag_values=FLAGS)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "the same seed gives the same images", lower_bound=0, upper_bound=2**32 - 1, flag_values=FLAGS
+)
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 16, "prompts sampled together, over all devices of a process", lower_bound=1, flag_values=FLAGS
 )
@@ -71,7 +79,7 @@ _NOISE = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 _PRESET = flags.DEFINE_enum(
-    "preset", None, list(config.PRESETS), "published timesteps and guidance instead of the run's own", flag_values=FLAGS
+    "preset", None, list(PRESETS), "published timesteps and guidance instead of the run's own", flag_values=FLAGS
 )
 
 
@@ -83,28 +91,29 @@ def main() -> None:
     task = _TASK.value or ("answer" if _IMAGE.value else "reason")
     if (_IMAGE.value is not None) != (task in ("edit", "answer")):
         raise UserError(f"--task {task}: {'needs' if _IMAGE.value is None else 'does not take'} --image FILE")
-    prompts = [_PROMPT.value] if _PROMPT.value is not None else _read_prompts(Path(_PROMPTS.value or ""))
-    axes = config.parse_assignments(_MESH.value, "mesh")
+    # All that is given is looked at before a model is loaded.
+    prompts = _read_prompts()
+    image = _read_image() if _IMAGE.value is not None else None
+    given = _given_thinking_and_noise()
+    axes = parse_assignments(MeshConfig, _MESH.value, "mesh")
     mesh = dataclass_from_mapping(MeshConfig, axes, "mesh") if axes else None
-    changes = config.parse_assignments(_SAMPLING.value)
+    changes = parse_assignments(SamplingConfig, _SAMPLING.value, "sampling")
+    check_output_folder(_OUT.value, "--out")
     processes.initialize()
     share = range(jax.process_index(), len(prompts), jax.process_count())
     if share:
         sampler = engine.load_sampler(_CHECKPOINT.value, _PRESET.value or "", mesh=mesh, **changes)
         sampler.check(prompts, _TURNS.value)
         if task == "reason":
-            _reason(sampler, prompts, share)
-        elif task == "text_to_image":
+            _reason(sampler, prompts, share, given)
+        elif image is None:
             _text_to_image(sampler, prompts, share)
         else:
-            _edit_or_answer(sampler, task, prompts, share)
+            _edit_or_answer(sampler, task, image, prompts, share)
     processes.wait_for_all("generated")
 
 
-def _reason(sampler: Sampler, prompts: Sequence[str], share: range) -> None:
-    given = _given_thinking_and_noise()
-    if any(given.values()) and _PROMPT.value is None:
-        raise UserError("--thinking1, --thinking2 and --noise need --prompt, not --prompts")
+def _reason(sampler: Sampler, prompts: Sequence[str], share: range, given: dict[str, list]) -> None:
     for indices, size in _batches(share):
         batch = [prompts[i] for i in indices]
         results = sampler(batch, seed=_SEED.value, indices=indices, turns=_TURNS.value, **given)
@@ -120,12 +129,7 @@ def _text_to_image(sampler: Sampler, prompts: Sequence[str], share: range) -> No
             _write(i, "image.png", images.encode_png(image), prompts[i])
 
 
-def _edit_or_answer(sampler: Sampler, task: str, prompts: Sequence[str], share: range) -> None:
-    path = Path(_IMAGE.value or "")
-    try:
-        image = images.decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"--image {path}: cannot be read ({error.strerror})") from error
+def _edit_or_answer(sampler: Sampler, task: str, image: PIL.Image.Image, prompts: Sequence[str], share: range) -> None:
     for i in share:
         prompt = prompts[i]
         if task == "edit":
@@ -138,15 +142,33 @@ def _edit_or_answer(sampler: Sampler, task: str, prompts: Sequence[str], share: 
 
 def _given_thinking_and_noise() -> dict[str, list]:
     """Keyword arguments of the sampler: thinking and noise from files."""
-    paths = [Path(flag.value) for flag in _THINKING if flag.value is not None]
-    if _THINKING[0].value is None and paths:
+    files = [(flag.name, flag.value) for flag in _THINKING if flag.value is not None]
+    if _THINKING[0].value is None and files:
         raise UserError("--thinking2 needs --thinking1 too")
+    if (files or _NOISE.value is not None) and _PROMPT.value is None:
+        raise UserError("--thinking1, --thinking2 and --noise need --prompt, not --prompts")
+    noise = [] if _NOISE.value is None else [_read_noise(_NOISE.value, turn)[None] for turn in (1, 2)]
+    return {"thinking": [[read_given_text(path, flag)] for flag, path in files], "noise": noise}
+
+
+def _read_noise(path: str, turn: int) -> np.ndarray:
+    name = f"turn{turn}"
     try:
-        thinking = [[path.read_text("utf-8")] for path in paths]
-        noise = [] if _NOISE.value is None else [np.load(_NOISE.value)[f"turn{turn}"][None] for turn in (1, 2)]
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"--thinking1, --thinking2, --noise: cannot be read ({error})") from error
-    return {"thinking": thinking, "noise": noise}
+        with np.load(path) as arrays:
+            noise = np.asarray(arrays[name], np.float32)
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"--noise {path}: {name} cannot be read ({error}); give an .npz with turn1, turn2") from error
+    if noise.ndim != 2 or not np.isfinite(noise).all():
+        raise UserError(f"--noise {path}: {name} of shape {noise.shape} must be [tokens, channels] and finite")
+    return noise
+
+
+def _read_image() -> PIL.Image.Image:
+    path = Path(_IMAGE.value or "")
+    try:
+        return images.decode(path.read_bytes(), f"--image {path}")
+    except OSError as error:
+        raise UserError(f"--image {path}: cannot be read ({error.strerror})") from error
 
 
 def _batches(share: range) -> list[tuple[list[int], int]]:
@@ -163,17 +185,16 @@ def _folder(index: int) -> Path:
 def _write(index: int, name: str, content: bytes, prompt: str) -> None:
     folder = _folder(index)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
+    write_bytes(folder / name, content)
     logging.info("%s: %s", folder / name, prompt)
 
 
-def _read_prompts(path: Path) -> list[str]:
-    try:
-        prompts = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts {path}: cannot be read ({error})") from error
+def _read_prompts() -> list[str]:
+    if _PROMPT.value is not None:
+        return [check_text(_PROMPT.value, "--prompt")]
+    prompts = read_lines(_PROMPTS.value or "", "prompts")
     if not prompts:
-        raise UserError(f"--prompts {path}: contains no prompt; write one per line")
+        raise UserError(f"--prompts {_PROMPTS.value}: contains no prompt; write one per line")
     return prompts
 
 

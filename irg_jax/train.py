@@ -24,6 +24,12 @@ _WORKDIR = flags.DEFINE_string(
 _PROFILE = flags.DEFINE_string(
     "profile", "", "START:COUNT: traces these steps of a stage into WORKDIR/profile", flag_values=FLAGS
 )
+_ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes",
+    False,
+    "resume with another learning rate, schedule, loss or mixture, or on data that have changed; run.json keeps what",
+    flag_values=FLAGS,
+)
 _CHECK_ONLY = flags.DEFINE_bool("check_only", False, "check config and mesh, and do nothing else", flag_values=FLAGS)
 _DEVICES = flags.DEFINE_integer(
     "devices", None, "with --check_only: for so many devices", lower_bound=1, flag_values=FLAGS
@@ -44,7 +50,7 @@ def main(config: StageConfig | ExperimentConfig) -> None:
             logging.info("%s: mesh %s", name, " x ".join(f"{axis} {size}" for axis, size in shape.items()))
         return
     processes.initialize()
-    stages.run(config, as_path(_WORKDIR.value), window)
+    stages.run(config, as_path(_WORKDIR.value), window, _ALLOW_CHANGES.value)
 
 
 if __name__ == "__main__":

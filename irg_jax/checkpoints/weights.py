@@ -1,9 +1,12 @@
 """The weights of a run: finds its latest checkpoint and restores the weights directly into their shards."""
 
+import hashlib
 import os
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -12,6 +15,7 @@ from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.config.files import from_json
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, as_path, retry
 from irg_jax.models.config import ExecutionConfig, ModelConfig
 from irg_jax.models.lora import LoRAConfig, abstract_factors, merge
@@ -22,18 +26,34 @@ from irg_jax.sharding.rules import ShardingRules, state_shardings, with_sharding
 T = TypeVar("T")
 
 
+class Origin(NamedTuple):
+    """The weights that a run starts from, or trains beside: kept in its checkpoints.
+
+    Attributes:
+      folder: absolute, of the stage or the converted folder.
+      step: of its checkpoint.
+      digest: of the weights, see ``digest``.
+    """
+
+    folder: str
+    step: int
+    digest: str
+
+
 class SavedStage(NamedTuple):
     """A stage, or a converted folder, with a saved checkpoint.
 
     Attributes:
       folder: holds ``checkpoints``, ``tokenizer`` and, for models from BAGEL, ``bagel``.
-      step: its latest checkpoint.
+      step: of the checkpoint.
       config: as saved with it; a converted folder has only the sections that sampling needs.
+      base: the weights that a LoRA run was trained beside; None for any other.
     """
 
     folder: AnyPath
     step: int
     config: ConfigDict
+    base: Origin | None
 
     def section(self, name: str, kind: type[T]) -> T:
         """A section of the config, typed. Raises ConfigError where it is missing or wrong."""
@@ -50,37 +70,103 @@ class SavedStage(NamedTuple):
         return self.section("lora", LoRAConfig) if self.config.get("lora") else None
 
 
-def open_stage(run: str | os.PathLike[str]) -> SavedStage:
+def open_stage(run: str | os.PathLike[str], step: int | None = None) -> SavedStage:
     """Opens ``run`` itself if it has a checkpoint, else its last stage that has one.
 
     Args:
-      run: a run of ``irg_jax.train``, one of its stages, or a folder written by ``irg_jax.convert``; or the URL of one.
+      run: a run of ``irg_jax.train``, one of its stages, the folder of one of their checkpoints, or a folder written by
+        ``irg_jax.convert``; or the URL of one.
+      step: of the checkpoint; the latest if not given.
 
     Raises:
-      UserError: no checkpoint in ``run``, a damaged one, or one written by another version of irg_jax.
+      UserError: no checkpoint in ``run``, or none of that step; a damaged one, or one written by another version of
+        irg_jax.
       StorageError: the storage went on answering with errors.
     """
     run = as_path(run)
+    if run.name.isdigit() and run.parent.name == "checkpoints":
+        if step not in (None, int(run.name)):
+            raise UserError(f"{run}: is the checkpoint of step {int(run.name)}, not of {step}; give its run's folder")
+        run, step = run.parent.parent, int(run.name)
+    elif run.name == "checkpoints":
+        run = run.parent
     folders = retry(lambda: _folders_with_checkpoints(run), f"{run}: cannot be read")
+    there = []
     for folder in folders:
         with Checkpointer(folder / "checkpoints", read_only=True, alone=True) as checkpoints:
-            step = checkpoints.latest_step()
-            if step is not None:
-                return SavedStage(folder, step, from_json(checkpoints.restore_meta(step)["config"]))
+            steps = checkpoints.steps()
+            there += [f"{saved} in {folder}" for saved in steps]
+            if steps and step in (None, *steps):
+                chosen = steps[-1] if step is None else step
+                meta = checkpoints.restore_meta(chosen)
+                config = from_json(meta["config"])
+                base = Origin(**meta["origin"]) if meta.get("origin") and config.get("lora") else None
+                return SavedStage(folder, chosen, config, base)
+    if there:
+        raise UserError(f"{run}: no checkpoint of step {step}; there are {', '.join(there)}")
     raise UserError(f"{run}: no checkpoint here; give a run of irg_jax.train that has saved one, or a converted folder")
 
 
 def _folders_with_checkpoints(run: AnyPath) -> list[AnyPath]:
     inside = sorted(run.iterdir(), reverse=True) if run.is_dir() else []
-    return [folder for folder in (run, *inside) if (folder / "checkpoints").is_dir()]
+    visible = (path for path in inside if not is_hidden(path))
+    return [folder for folder in (run, *visible) if (folder / "checkpoints").is_dir()]
 
 
-def read_ema(run: str | os.PathLike[str], abstract: Any, *, alone: bool = False) -> Any:
-    """Restores the EMA weights of the latest checkpoint in a folder, directly into their shards.
+def digest(weights: Any) -> str:
+    """A checksum of weights, the same for any sharding, and for float32 and bfloat16 copies of the same weights."""
+
+    def checksum(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        bits = jax.lax.bitcast_convert_type(x.astype(jnp.bfloat16), jnp.uint16).astype(jnp.uint32)
+        # Weighted by their position along every axis, so that rows cannot be exchanged.
+        positions = sum((jax.lax.broadcasted_iota(jnp.uint32, x.shape, i) * (2 * i + 1) for i in range(x.ndim)), 1)
+        return jnp.sum(bits, dtype=jnp.uint32), jnp.sum(bits * positions, dtype=jnp.uint32)
+
+    sums = jax.device_get(jax.jit(lambda leaves: [checksum(x) for x in leaves])(jax.tree.leaves(weights)))
+    return hashlib.blake2b(np.asarray(sums, np.uint32).tobytes(), digest_size=8).hexdigest()
+
+
+def find_origin(init_from: str, recorded: Origin | None) -> tuple[AnyPath, int]:
+    """Folder and step of the weights that a run starts from.
+
+    Args:
+      init_from: of the config.
+      recorded: of the run's checkpoint, if it has one: its step is taken, and its folder, or ``init_from`` where the
+        folder has been moved.
+
+    Raises:
+      UserError: no weights there; they have been moved or removed.
+    """
+    if recorded is None:
+        stage = open_stage(init_from)
+        return stage.folder, stage.step
+    for folder in (as_path(recorded.folder), as_path(init_from)):
+        for inner in retry(lambda folder=folder: _folders_with_checkpoints(folder), f"{folder}: cannot be read"):  # type: ignore[misc]
+            with Checkpointer(inner / "checkpoints", read_only=True, alone=True) as checkpoints:
+                if recorded.step in checkpoints.steps():
+                    return inner, recorded.step
+    raise UserError(
+        f"init_from: the base weights that the run was trained beside, step {recorded.step} of {recorded.folder}, are "
+        "not there any more; put them back, or name the folder that has them now"
+    )
+
+
+def check_origin(found: Origin, recorded: Origin) -> None:
+    """Raises a UserError unless the weights that were found are those that the run was trained beside."""
+    if found.digest != recorded.digest:
+        raise UserError(
+            f"{found.folder}: its weights of step {found.step} are not those that the run was trained beside, which "
+            f"were in {recorded.folder} (checksum {found.digest}, was {recorded.digest}); put those back"
+        )
+
+
+def read_ema(run: str | os.PathLike[str], abstract: Any, *, step: int | None = None, alone: bool = False) -> Any:
+    """Restores the EMA weights of a checkpoint in a folder, directly into their shards.
 
     Args:
       run: a folder with ``checkpoints``, or its URL.
       abstract: shapes with shardings; weights saved in another dtype are cast to its dtypes.
+      step: of the checkpoint; the latest if not given.
       alone: this process restores for itself, on its own devices, rather than all processes together.
 
     Raises:
@@ -88,7 +174,7 @@ def read_ema(run: str | os.PathLike[str], abstract: Any, *, alone: bool = False)
       StorageError: the storage went on answering with errors.
     """
     with Checkpointer(as_path(run) / "checkpoints", read_only=True, alone=alone) as checkpoints:
-        return checkpoints.restore(abstract={"ema": abstract})["ema"]
+        return checkpoints.restore(step, abstract={"ema": abstract})["ema"]
 
 
 def model_weights(stage: SavedStage, mesh: Mesh | None = None) -> nnx.State:
@@ -108,15 +194,18 @@ def model_weights(stage: SavedStage, mesh: Mesh | None = None) -> nnx.State:
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), abstract)
     lora = stage.lora
     if lora is None:
-        return read_ema(stage.folder, abstract, alone=True)
-    base = read_ema(open_stage(stage.config.init_from).folder, abstract, alone=True)
+        return read_ema(stage.folder, abstract, step=stage.step, alone=True)
+    folder, step = find_origin(stage.config.init_from, stage.base)
+    base = read_ema(folder, abstract, step=step, alone=True)
+    if stage.base is not None:
+        check_origin(Origin(str(folder), step, digest(base)), stage.base)
     factors = lora_factors(stage, lora, mesh)
     return jax.jit(lambda base, factors: merge(base, factors, lora), donate_argnums=0)(base, factors)
 
 
 def lora_factors(stage: SavedStage, lora: LoRAConfig, mesh: Mesh | None = None) -> nnx.State:
     """The EMA of the LoRA factors of a stage, float32, sharded as in ``model_weights``."""
-    return read_ema(stage.folder, _sharded(abstract_factors(stage.model, lora), mesh), alone=True)
+    return read_ema(stage.folder, _sharded(abstract_factors(stage.model, lora), mesh), step=stage.step, alone=True)
 
 
 def _sharded(abstract: Any, mesh: Mesh | None) -> Any:

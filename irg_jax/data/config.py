@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Literal, NamedTuple
 
+from irg_jax.core.config.ranges import at_least, within
 from irg_jax.core.errors import check
 from irg_jax.data import modes
 
@@ -19,6 +20,10 @@ class ImageSizeConfig:
 
     max_size: int
     min_size: int
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "min_size")
+        at_least(self, self.min_size, "max_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +41,10 @@ class WorldConfig:
     train: int
     held_out: int
     vocab: int
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "seed")
+        at_least(self, 1, "train", "held_out", "vocab")
 
 
 class MixtureEntry(NamedTuple):
@@ -80,6 +89,9 @@ class BudgetConfig:
     gen: int
     vit: int
     images: int
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "und", "gen", "vit", "images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,5 +156,5 @@ class DataConfig(ProcessorConfig):
             given = getattr(self, name) is not None
             check(self.format == "shapes" or not given, name, "only format shapes takes it; set it to None")
             check(self.format != "shapes" or given or name == "world", name, "format shapes needs it, but it is None")
-        for name in ("batch_size", "rows_per_pack", "threads"):
-            check(getattr(self, name) >= 1, name, f"{getattr(self, name)} must be at least 1")
+        within(self, 0, 2**32 - 1, "seed")
+        at_least(self, 1, "batch_size", "rows_per_pack", "max_sample_tokens", "threads")

@@ -1,8 +1,10 @@
 """From a mixture of sources to batches: index, plan, build packed rows, batch, prefetch (Grain, random access)."""
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import grain
 import jax
@@ -10,7 +12,7 @@ import numpy as np
 
 from irg_jax.core.geometry import TokenGeometry
 from irg_jax.data.config import DropoutConfig
-from irg_jax.data.conversation import Conversation, Source
+from irg_jax.data.conversation import Conversation, Image, Source, Text
 from irg_jax.data.packing import layout, plan
 from irg_jax.data.packing.layout import Budgets, RowBuilder
 from irg_jax.data.processor import Processor
@@ -26,13 +28,36 @@ class MixtureSource:
     source: Source[Conversation]
 
 
-def index(source: Source[Conversation], processor: Processor) -> list[list[layout.Segment]]:
-    """The segments of every conversation: all that planning needs to know.
+class Index(NamedTuple):
+    """What has to be known of all samples of a mode before training.
+
+    Attributes:
+      samples: the segments of every conversation: all that planning needs to know.
+      fingerprint: number of samples, and a digest of their keys and contents in order.
+    """
+
+    samples: list[list[layout.Segment]]
+    fingerprint: str
+
+
+def index(source: Source[Conversation], processor: Processor) -> Index:
+    """Reads all conversations of a mode.
 
     Raises:
       UserError: a bad record; the message names its key.
     """
-    return [layout.segments(source[i], processor) for i in range(len(source))]
+    samples, digest = [], hashlib.blake2b(digest_size=8)
+    for conversation in (source[i] for i in range(len(source))):
+        samples.append(layout.segments(conversation, processor))
+        digest.update(repr([(type(part).__name__, *_flags(part)) for part in conversation.parts]).encode())
+        for part in conversation.parts:
+            content = part.content if isinstance(part.content, bytes) else part.content.encode()
+            digest.update(len(content).to_bytes(8) + content)
+    return Index(samples, f"{len(samples)} samples, {digest.hexdigest()}")
+
+
+def _flags(part: Text | Image) -> list[bool]:
+    return [value for value in dataclasses.astuple(part) if isinstance(value, bool)]
 
 
 class PackedRows:
@@ -51,6 +76,8 @@ class PackedRows:
 
     Attributes:
       oversize: keys of the samples that fit no row, by mode; they are left out of the plan and logged.
+      fingerprint: of all samples that were read, by mode: a run that resumes on other data would see some samples
+        twice and others never.
     """
 
     def __init__(
@@ -72,9 +99,10 @@ class PackedRows:
         self._length = length
         self._geometry = geometry
         self.oversize: dict[str, list[str]] = {}
+        self.fingerprint: dict[str, str] = {}
         components = []
         for entry in mixture:
-            samples = index(entry.source, processor)
+            samples, self.fingerprint[entry.mode] = index(entry.source, processor)
             fitting, oversize = plan.split_oversize(samples, budgets.cost, max_sample_tokens)
             if oversize:
                 self.oversize[entry.mode] = [entry.source[i].key for i in oversize]

@@ -13,19 +13,27 @@ _FREE = re.compile(
     r"steps|data\.threads|(mesh|checkpoint|log|validation|evaluate)\..*|execution\.(?!dtype$).*"
     r"|optim\.(accumulate|skip_nonfinite)"
 )
+# What a person may want to change on the way, knowing that the run is not the one of its first config any more.
+_ON_REQUEST = re.compile(r"(optim\.(?!(moments_dtype|ema_dtype|freeze)$)|loss\.|data\.(mixture|dropout)).*")
 _STAGE = re.compile(r"^stages\.[^.]+\.")
 # A folder may be moved. Whether it is there at all, such as weights to start from, may not change.
 _FOLDERS = {"data.dir", "data.tokenizer", "init_from"}
 _ABSENT = object()
 
 
-def compare(saved: Mapping[str, Any], mine: Mapping[str, Any], workdir: str | os.PathLike[str]) -> dict[str, list[Any]]:
+def compare(
+    saved: Mapping[str, Any],
+    mine: Mapping[str, Any],
+    workdir: str | os.PathLike[str],
+    allow_changes: bool = False,
+) -> dict[str, list[Any]]:
     """The values that differ between the config of a run and the one that it is to resume with.
 
     Args:
       saved: values by dotted key, of the run.
       mine: likewise, of the config that was given.
       workdir: the run's folder, for errors.
+      allow_changes: whether the optimizer, its schedule, the losses and the mixture may differ too.
 
     Returns:
       [before, after] by key, None where a config of another version does not have the key.
@@ -46,9 +54,11 @@ def compare(saved: Mapping[str, Any], mine: Mapping[str, Any], workdir: str | os
         if before == after:
             continue
         moved = _STAGE.sub("", key) in _FOLDERS and before and after
-        if not moved and not _is_free(key):
+        on_request = _ON_REQUEST.fullmatch(_STAGE.sub("", key)) is not None
+        if not moved and not _is_free(key) and not (allow_changes and on_request):
+            go_on = "give --allow_changes to go on with it, " if on_request else ""
             raise UserError(
-                f"{workdir}: belongs to another run: {key} is {before!r} there, {after!r} here; "
+                f"{workdir}: belongs to another run: {key} is {before!r} there, {after!r} here; {go_on}"
                 f"choose another --workdir, or repeat that run with --config {workdir}/config.json"
             )
         changes[key] = [None if value is _ABSENT else value for value in (before, after)]

@@ -16,7 +16,7 @@ import jax
 from irg_jax.core.config.files import from_json, to_json
 from irg_jax.core.config.schema import leaves
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import read_text, write_text
+from irg_jax.core.small_files import is_hidden, read_text, write_text
 from irg_jax.core.storage import AnyPath, as_path, retry
 from irg_jax.experiment.config import ExperimentConfig
 from irg_jax.experiment.environment import environment
@@ -24,7 +24,9 @@ from irg_jax.experiment.resume import compare
 from irg_jax.training.config import StageConfig
 
 
-def claim(workdir: str | os.PathLike[str], config: StageConfig | ExperimentConfig) -> list[str]:
+def claim(
+    workdir: str | os.PathLike[str], config: StageConfig | ExperimentConfig, allow_changes: bool = False
+) -> list[str]:
     """Saves the config as ``config.json`` in a new run's folder, or checks that the folder's run can go on with it.
 
     What does not change the mathematics may differ, such as the mesh or how often is logged: ``config.json`` is then
@@ -33,6 +35,7 @@ def claim(workdir: str | os.PathLike[str], config: StageConfig | ExperimentConfi
     Args:
       workdir: the run's folder, or its URL; made if missing.
       config: as parsed, ``{workdir}`` not filled in, so that a run can be moved and repeated.
+      allow_changes: whether the learning rate and the like may differ too, see ``resume.compare``.
 
     Returns:
       the changes, such as ``log.every: 10 -> 50``, which are logged too.
@@ -53,14 +56,13 @@ def claim(workdir: str | os.PathLike[str], config: StageConfig | ExperimentConfi
             raise UserError(f"{folder}: cannot be the run's folder ({error.strerror}); choose another") from error
         retry(lambda: write_text(path, to_json(config)), f"{path}: cannot be written")
         return []
-    text = retry(lambda: read_text(path), f"{path}: cannot be read")
     try:
-        saved = from_json(text)
+        saved = from_json(retry(lambda: read_text(path), f"{path}: cannot be read"))
     except ValueError as error:
         raise UserError(f"{path}: not a saved config: {error}") from error
     # Through JSON, which makes tuples and lists the same.
     before, after = (dict(leaves(json.loads(to_json(values)))) for values in (saved, config))
-    changes = compare(before, after, folder)
+    changes = compare(before, after, folder, allow_changes)
     if not changes:
         return []
     steps = retry(lambda: _steps(folder), f"{folder}: cannot be read")
@@ -95,8 +97,10 @@ class RunRecord:
         self._values.setdefault("started", start["time"])
         self._values.setdefault("command", self._command)
         self._values.setdefault("commit", self._environment["commit"])
-        self._values.setdefault("starts", []).append(start)
-        self._values.setdefault("seconds", {})
+        for key, kind in (("starts", list), ("seconds", dict)):
+            if not isinstance(self._values.get(key), kind):
+                self._values[key] = kind()
+        self._values["starts"].append(start)
         self._write()
 
     def describe(self) -> dict[str, str]:
@@ -126,11 +130,15 @@ class RunRecord:
 
 def _read_record(workdir: AnyPath) -> dict[str, Any]:
     path = workdir / "run.json"
-    text = retry(lambda: read_text(path) if path.exists() else "{}", f"{path}: cannot be read")
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove it") from error
+        values = json.loads(retry(lambda: read_text(path) if path.exists() else "{}", f"{path}: cannot be read"))
+    except ValueError:
+        values = None
+    if isinstance(values, dict):
+        return values
+    # It holds times and versions only, for which no run has to end: a machine that lost its power may leave it empty.
+    logging.warning("%s: is not a JSON object; the record of the run begins anew", path)
+    return {}
 
 
 def _write_record(workdir: AnyPath, values: dict[str, Any]) -> None:
@@ -141,7 +149,7 @@ def _write_record(workdir: AnyPath, values: dict[str, Any]) -> None:
 def _steps(workdir: AnyPath) -> dict[str, int | None]:
     """The latest checkpoint of every folder with checkpoints in a run's folder, ``.`` for the folder itself."""
     found: dict[str, int | None] = {}
-    inside = [path for path in workdir.iterdir() if path.is_dir()] if workdir.is_dir() else []
+    inside = [path for path in workdir.iterdir() if path.is_dir() and not is_hidden(path)] if workdir.is_dir() else []
     for folder in (workdir, *inside):
         if (folder / "checkpoints").is_dir():
             steps = [int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit()]

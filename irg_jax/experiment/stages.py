@@ -1,11 +1,14 @@
 """Runs an experiment: its stages in order, then samples for held-out prompts and the report."""
 
+import contextlib
 import logging
 from pathlib import Path
 
 from jax.sharding import AbstractMesh, AxisType
 
+from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.config.schema import resolve
+from irg_jax.core.locks import locked
 from irg_jax.experiment import held_out
 from irg_jax.experiment.config import EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
@@ -17,6 +20,8 @@ from irg_jax.training.hooks.profile import Profile
 from irg_jax.training.program import check_mesh
 from irg_jax.training.trainer import train
 from irg_jax.worlds.shapes.prepare import prepare
+
+REPORT = "report.html"  # of an experiment, written last
 
 
 def check(
@@ -43,7 +48,12 @@ def check(
     return meshes
 
 
-def run(config: StageConfig | ExperimentConfig, workdir: Path, profile: range | None = None) -> None:
+def run(
+    config: StageConfig | ExperimentConfig,
+    workdir: Path,
+    profile: range | None = None,
+    allow_changes: bool = False,
+) -> None:
     """Runs one stage, or all stages of an experiment, then samples and reports.
 
     The same call again resumes where it stopped.
@@ -52,26 +62,59 @@ def run(config: StageConfig | ExperimentConfig, workdir: Path, profile: range | 
       config: as parsed; ``{workdir}`` in its values is filled in here.
       workdir: folder of the run. A single stage trains in it, the stages of an experiment in folders of their names.
       profile: steps of each stage that are traced.
+      allow_changes: whether the run may resume with another learning rate and the like, or on data that have changed.
 
     Raises:
-      UserError: before the first stage starts, where one of them cannot be trained on these devices or the folder
-        belongs to another run; later, whatever the user can put right.
+      UserError: before the first stage starts, where one of them cannot be trained on these devices, the folder
+        belongs to another run, or another process is writing to it; later, whatever the user can put right.
     """
     check(config)
     resolved = resolve(config, workdir)
-    processes.run_on_primary(lambda: claim(workdir, config), "the run's folder")
-    record = RunRecord(workdir)
+    stages = _stages(resolved)
+    folders = {name: workdir / name if isinstance(resolved, ExperimentConfig) else workdir for name, _ in stages}
+    with locked(workdir, "--workdir") if processes.is_primary() else contextlib.nullcontext():
+        processes.run_on_primary(lambda: claim(workdir, config, allow_changes), "the run's folder")
+        left = [(name, stage) for name, stage in stages if not _is_finished(folders[name], stage, name)]
+        if not left and (isinstance(resolved, StageConfig) or _is_evaluated(workdir, resolved.evaluate)):
+            logging.info("finished; nothing is left to do in %s", workdir)
+            return
+        record = RunRecord(workdir)
 
-    for name, stage in _stages(resolved):
-        folder = workdir / name if isinstance(resolved, ExperimentConfig) else workdir
-        with record.phase("data"):
-            processes.run_on_primary(lambda data=stage.data: prepare(data), "data")  # type: ignore[misc]
-        hooks = [Profile(profile, folder / "profile")] if profile else []
-        with record.phase(name):
-            train(stage, folder, name, hooks=hooks, about=record.describe())
+        while left:
+            name, stage = left.pop(0)
+            with record.phase("data"):
+                processes.run_on_primary(lambda data=stage.data: prepare(data), "data")  # type: ignore[misc]
+            hooks = [Profile(profile, folders[name] / "profile")] if profile else []
+            with record.phase(name):
+                train(
+                    stage,
+                    folders[name],
+                    name,
+                    hooks=hooks,
+                    about=record.describe(),
+                    later_steps=sum(later.steps for _, later in left),
+                    allow_changes=allow_changes,
+                )
 
-    if isinstance(resolved, ExperimentConfig):
-        _evaluate(resolved.evaluate, folder, workdir, record)
+        if isinstance(resolved, ExperimentConfig):
+            processes.run_on_primary(lambda: prepare(stages[-1][1].data), "data")
+            _evaluate(resolved.evaluate, folders[stages[-1][0]], workdir, record)
+
+
+def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
+    if not (folder / "checkpoints").is_dir():
+        return False
+    with Checkpointer(folder / "checkpoints", read_only=True, alone=True) as checkpoints:
+        step = checkpoints.latest_step()
+    if step is None or step < config.steps:
+        return False
+    logging.info("%s: finished at step %d", name, step)
+    return True
+
+
+def _is_evaluated(workdir: Path, config: EvaluateConfig) -> bool:
+    sampled = len(list(workdir.glob("samples/*/trajectory.json")))
+    return sampled >= config.prompts and (workdir / REPORT).exists()
 
 
 def _mesh_elsewhere(config: StageConfig, devices: int, slices: int) -> AbstractMesh:
@@ -90,4 +133,4 @@ def _evaluate(config: EvaluateConfig, trained: Path, workdir: Path, record: RunR
         processes.wait_for_all("samples")
     with record.phase("report"):
         processes.run_on_primary(lambda: build_report(workdir), "report")
-    logging.info("report: %s", workdir / "report.html")
+    logging.info("report: %s", workdir / REPORT)

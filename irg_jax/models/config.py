@@ -7,6 +7,7 @@ shapes of the weights; execution changes results only by rounding.
 import dataclasses
 from typing import Any, Literal
 
+from irg_jax.core.config.ranges import above, at_least
 from irg_jax.core.errors import ConfigError, check
 from irg_jax.core.geometry import TokenGeometry
 
@@ -38,6 +39,8 @@ class DecoderConfig:
     norm_eps: float
 
     def __post_init__(self) -> None:
+        at_least(self, 1, "hidden", "layers", "heads", "kv_heads", "head_dim", "mlp", "vocab")
+        above(self, 0, "rope_theta", "norm_eps")
         check(self.heads % self.kv_heads == 0, "kv_heads", f"{self.kv_heads} must divide the {self.heads} heads")
         check(self.head_dim % 2 == 0, "head_dim", f"{self.head_dim} must be even, RoPE rotates its halves")
         check(self.hidden % 4 == 0, "hidden", f"{self.hidden} must be a multiple of 4, for the 2-D position embedding")
@@ -66,6 +69,8 @@ class ViTConfig:
     norm_eps: float
 
     def __post_init__(self) -> None:
+        at_least(self, 1, "hidden", "layers", "heads", "mlp", "patch", "patches_per_side")
+        above(self, 0, "norm_eps")
         check(self.hidden % self.heads == 0, "hidden", f"{self.hidden} must be a multiple of the {self.heads} heads")
 
 
@@ -83,6 +88,10 @@ class PixelVAEConfig:
     scale: float
     shift: float
     kind: Literal["pixel"] = "pixel"
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "downsample")
+        above(self, 0, "scale")
 
     @property
     def channels(self) -> int:
@@ -110,6 +119,11 @@ class FluxVAEConfig:
     scale: float
     shift: float
     kind: Literal["flux"] = "flux"
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "width", "blocks", "channels")
+        above(self, 0, "scale")
+        check(self.multipliers and min(self.multipliers) >= 1, "multipliers", f"{self.multipliers} must be 1 or more")
 
     @property
     def downsample(self) -> int:
@@ -139,6 +153,10 @@ class ModelConfig:
     latent_patch: int
     max_latent_size: int
     time_features: int
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "latent_patch", "max_latent_size")
+        at_least(self, 2, "time_features")
 
     @property
     def token_channels(self) -> int:

@@ -1,11 +1,13 @@
 """The ``sampling`` section of a config, and its published presets."""
 
-import ast
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from irg_jax.core.config.ranges import above, at_least
+from irg_jax.core.config.schema import is_section
 from irg_jax.core.errors import UserError, check
+from irg_jax.core.text import check_text
 from irg_jax.sampling.guidance import Guidance
 
 _TURN1 = dict(text_scale=4.0, image_scale=1.0, interval=(0.4, 1.0), renorm="global", renorm_min=0.0)
@@ -30,29 +32,12 @@ def preset_values(name: str) -> dict[str, Any]:
 
 def merge_nested(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` updated by ``changes``, section by section: turn1={"text_scale": 2.0} keeps the rest of turn 1."""
-    inner = {k: merge_nested(values[k], v) if isinstance(v, Mapping) and k in values else v for k, v in changes.items()}
-    return {**values, **inner}
 
+    def merged(key: str, change: Any) -> Any:
+        both = is_section(change) and key in values and is_section(values[key])
+        return merge_nested(values[key], change) if both else change
 
-def parse_assignments(assignments: Sequence[str], section: str = "sampling") -> dict[str, Any]:
-    """Changes to a section from the command line, such as ``temperature=0.0`` or ``turn1.text_scale=2.0``.
-
-    Raises:
-      UserError: a text is not KEY=VALUE.
-    """
-    changes: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text  # a string without quotes, such as global
-        if not (key and equals):
-            raise UserError(f"--{section}: {assignment!r} is not KEY=VALUE; see --help")
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        changes = merge_nested(changes, value)
-    return changes
+    return {**values, **{key: merged(key, change) for key, change in changes.items()}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,5 +69,11 @@ class SamplingConfig:
     turn2: Guidance
 
     def __post_init__(self) -> None:
+        check_text(self.system_prompt, "config.sampling.system_prompt")
+        check(min(self.image_size) >= 1, "image_size", f"{self.image_size} must be (height, width) in pixels")
+        at_least(self, 1, "prompt_bucket")
+        at_least(self, 2, "max_prompt")
+        check(min(self.max_thinking) >= 2, "max_thinking", f"{self.max_thinking} must have room for bos and eos each")
+        at_least(self, 0, "temperature")
         check(self.time_points >= 2, "time_points", f"{self.time_points} must be at least 2, for one Euler step")
-        check(self.temperature >= 0, "temperature", f"{self.temperature} must not be negative")
+        above(self, 0, "timestep_shift")

@@ -48,13 +48,16 @@ def load_sampler(
     sizes = {name: stage.config.data[name] for name in ("vae_image", "vit_image")}
     images = {name: dataclass_from_mapping(ImageSizeConfig, values, f"data.{name}") for name, values in sizes.items()}
     values = merge_nested(merge_nested(stage.config.sampling, preset_values(preset)), changes)
+    # Before the weights, which take minutes.
+    config = dataclass_from_mapping(SamplingConfig, values, "sampling")
+    processor = make_processor(ProcessorConfig(str(stage.folder / "tokenizer"), **images), model.geometry)
     devices = make_mesh(mesh or _default_mesh(stage), jax.local_devices())
     return Sampler(
         abstract_model(model, execution)[0],
         model_weights(stage, devices),
         vae=assets.open_vae(model.vae, stage.folder),
-        processor=make_processor(ProcessorConfig(str(stage.folder / "tokenizer"), **images), model.geometry),
-        config=dataclass_from_mapping(SamplingConfig, values, "sampling"),
+        processor=processor,
+        config=config,
         origin=Origin(str(stage.folder), stage.step),
         mesh=devices,
         flow_step=flow_step,

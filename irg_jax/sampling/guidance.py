@@ -5,11 +5,13 @@ The formulas are BAGEL's (arXiv 2505.14683, released inference code); the scales
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from irg_jax.core.config.ranges import within
 from irg_jax.core.errors import check
 
 
@@ -34,8 +36,12 @@ class Guidance:
     renorm_min: float
 
     def __post_init__(self) -> None:
-        check(self.text_scale >= 1, "text_scale", f"{self.text_scale} must be at least 1 (1 is off)")
-        check(self.image_scale >= 1, "image_scale", f"{self.image_scale} must be at least 1 (1 is off)")
+        for name in ("text_scale", "image_scale"):
+            scale = getattr(self, name)
+            check(1 <= scale < math.inf, name, f"{scale} must be at least 1 (1 is off)")
+        low, high = self.interval
+        check(0 <= low <= high <= 1, "interval", f"{self.interval} must be (low, high) with 0 <= low <= high <= 1")
+        within(self, 0, 1, "renorm_min")
 
     def active(self, t: float) -> bool:
         """Whether a step from time ``t`` is guided."""

@@ -1,8 +1,8 @@
 """Writes a sampled trajectory to disk."""
 
-import json
 from pathlib import Path
 
+from irg_jax.core.small_files import write_bytes, write_json, write_text
 from irg_jax.data.images import encode_png
 from irg_jax.sampling.sampler import Origin, ReasoningOutput
 
@@ -20,8 +20,8 @@ def write(folder: Path, result: ReasoningOutput, origin: Origin, scene: str = ""
     turns = []
     for number, turn in enumerate(result.turns, start=1):
         name = f"turn{number}.png"
-        (folder / name).write_bytes(encode_png(turn.image))
-        (folder / f"thinking{number}.txt").write_bytes(turn.thinking.encode("utf-8"))
+        write_bytes(folder / name, encode_png(turn.image))
+        write_text(folder / f"thinking{number}.txt", turn.thinking)
         turns.append({"thinking": turn.thinking, "image": name, "complete": turn.complete})
     record = {
         "prompt": result.prompt,
@@ -32,4 +32,4 @@ def write(folder: Path, result: ReasoningOutput, origin: Origin, scene: str = ""
         "scene": scene,
         "turns": turns,
     }
-    (folder / "trajectory.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / "trajectory.json", record)

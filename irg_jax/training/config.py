@@ -1,13 +1,16 @@
 """The config of one training stage: every section, built and checked once at the start."""
 
 import dataclasses
+import math
 import re
 from typing import Literal, NamedTuple
 
 from ml_collections import ConfigDict
 
+from irg_jax.core.config.ranges import above, at_least, within
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import ConfigError, check
+from irg_jax.core.text import check_text
 from irg_jax.data.config import DataConfig
 from irg_jax.models.config import ExecutionConfig, ModelConfig
 from irg_jax.models.lora import LoRAConfig
@@ -28,6 +31,10 @@ class LossConfig:
     ce_weight: float
     mse_weight: float
     timestep_shift: float
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "ce_weight", "mse_weight")
+        above(self, 0, "timestep_shift")
 
 
 class FreezeEntry(NamedTuple):
@@ -76,10 +83,12 @@ class OptimConfig:
     skip_nonfinite: int
 
     def __post_init__(self) -> None:
-        check(self.lr > 0, "lr", f"{self.lr} must be > 0; to train nothing, freeze")
-        check(self.accumulate >= 1, "accumulate", f"{self.accumulate} must be at least 1")
-        check(self.skip_nonfinite >= 0, "skip_nonfinite", f"{self.skip_nonfinite} must not be negative")
-        check(0 <= self.ema_decay < 1, "ema_decay", f"{self.ema_decay} must be at least 0 and below 1")
+        check(0 < self.lr < math.inf, "lr", f"{self.lr} must be > 0; to train nothing, freeze")
+        at_least(self, 0, "final_lr", "weight_decay", "skip_nonfinite")
+        at_least(self, 1, "accumulate")
+        above(self, 0, "eps", "clip_norm")
+        for name in ("b1", "b2", "ema_decay"):
+            check(0 <= getattr(self, name) < 1, name, f"{getattr(self, name)} must be at least 0 and below 1")
         for regex, step in self.freeze:
             check(step >= 0, "freeze", f"({regex!r}, {step}) must be (regex, step) with a step of at least 0")
             try:
@@ -108,10 +117,8 @@ class CheckpointConfig:
     best: str
 
     def __post_init__(self) -> None:
-        check(self.every >= 1, "every", f"{self.every} must be at least 1")
-        check(self.minutes >= 0, "minutes", f"{self.minutes} must not be negative")
-        check(self.keep >= 1, "keep", f"{self.keep} must be at least 1")
-        check(self.keep_every >= 0, "keep_every", f"{self.keep_every} must not be negative")
+        at_least(self, 1, "every", "keep")
+        at_least(self, 0, "minutes", "keep_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +136,8 @@ class LogConfig:
     wandb: str
 
     def __post_init__(self) -> None:
-        check(self.every >= 1, "every", f"{self.every} must be at least 1")
-        check(self.stall_factor > 1, "stall_factor", f"{self.stall_factor} must be above 1")
+        at_least(self, 1, "every")
+        above(self, 1, "stall_factor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +157,10 @@ class ValidationConfig:
     prompts: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        check(self.every >= 0, "every", f"{self.every} must not be negative")
-        check(self.batches >= 1, "batches", f"{self.batches} must be at least 1")
+        at_least(self, 0, "every")
+        at_least(self, 1, "batches")
+        for i, prompt in enumerate(self.prompts):
+            check_text(prompt, f"validation.prompts[{i}]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +200,8 @@ class StageConfig:
     sampling: SamplingConfig
 
     def __post_init__(self) -> None:
+        within(self, 0, 2**32 - 1, "seed")
+        at_least(self, 1, "steps")
         warmup = self.optim.warmup_steps
         check(
             0 <= warmup < self.steps,

@@ -22,6 +22,7 @@ class Progress:
         *,
         label: str = "train",
         start_step: int = 0,
+        later_steps: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the clock.
@@ -30,9 +31,10 @@ class Progress:
           total_steps: of the stage.
           label: first word of the line.
           start_step: the step that the run resumes from.
+          later_steps: of the stages that come after this one, which count as long as its own.
           clock: monotonic, in seconds.
         """
-        self._total, self._label, self._clock = total_steps, label, clock
+        self._total, self._label, self._clock, self._later = total_steps, label, clock, later_steps
         # Only the latest lines count: the first step compiles, and its minutes say nothing about the steps to come.
         self._history: collections.deque[tuple[float, int]] = collections.deque([(clock(), start_step)], maxlen=16)
 
@@ -50,5 +52,6 @@ class Progress:
         self._history.append((self._clock(), step))
         (then, first), (now, _) = self._history[0], self._history[-1]
         if step > first:
-            parts.append(f"ETA {_duration((now - then) / (step - first) * max(0, self._total - step))}")
+            left = max(0, self._total - step) + self._later
+            parts.append(f"ETA {_duration((now - then) / (step - first) * left)}")
         return "  ".join(parts)

@@ -12,10 +12,11 @@ from jax.sharding import Mesh
 
 from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.manager import Checkpointer
-from irg_jax.checkpoints.weights import read_ema
+from irg_jax.checkpoints.space import require_space
+from irg_jax.checkpoints.weights import Origin, check_origin, digest, find_origin, read_ema
 from irg_jax.core.config.files import to_json
+from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import copy_files
-from irg_jax.core.storage import as_path
 from irg_jax.core.tree import count_weights
 from irg_jax.data import factory, pipeline
 from irg_jax.data.packing import layout
@@ -45,6 +46,8 @@ def train(
     make_loss: MakeLoss = InterleavedLoss,
     hooks: Sequence[loop.Hook] = (),
     about: dict[str, str] | None = None,
+    later_steps: int = 0,
+    allow_changes: bool = False,
 ) -> TrainState:
     """Trains one stage to its last step, resuming from the latest checkpoint in ``workdir`` if there is one.
 
@@ -55,6 +58,8 @@ def train(
       make_loss: makes what is minimised.
       hooks: more that happens beside training, ahead of the checkpoints.
       about: texts that describe the run, for the metric writers.
+      later_steps: of the stages after this one, for the time that is left.
+      allow_changes: whether a run may resume on data that have changed.
 
     Returns:
       the last state.
@@ -86,15 +91,19 @@ def train(
     ) as checkpoints:
         # --- state: of the latest checkpoint, else from the EMA weights of init_from, else from scratch
         latest = checkpoints.latest_step()
+        saved = checkpoints.restore_meta(latest) if latest is not None else {}
+        base, origin = _open_base(config, spec, saved)
         if latest is not None:
+            _check_data(rows.fingerprint, saved, latest, allow_changes)
             state = _restore(checkpoints, latest, spec, batches)
             logging.info("%s: resuming from step %d", label, latest)
-        elif config.init_from and config.lora is None:
-            state = spec.init_from_params(read_ema(as_path(config.init_from), spec.abstract.params))
-            logging.info("%s: starting from the EMA weights of %s", label, config.init_from)
+        elif origin is not None and config.lora is None:
+            params = read_ema(origin.folder, spec.abstract.params, step=origin.step)
+            state = spec.init_from_params(params)
+            logging.info("%s: starting from the EMA weights of step %d of %s", label, origin.step, origin.folder)
         else:
             state = spec.init(config.seed)
-        base = spec.base if config.lora is None else read_ema(as_path(config.init_from), spec.base)
+        require_space(workdir, state, len(checkpoints.steps()))
         frozen = FrozenParams(replicate(assets.open_vae(config.model.vae, workdir), mesh), base)
 
         step = _compile(program, config, frozen, mesh, label)
@@ -107,7 +116,12 @@ def train(
             for name, text in {**(about or {}), "config": f"```\n{to_json(config)}\n```"}.items():
                 writer.write_text(name, text)
         validate = Validate(config, program, mesh, frozen, workdir, writer)
-        meta = {"config": to_json(config), "oversize": {mode: len(keys) for mode, keys in rows.oversize.items()}}
+        meta = {
+            "config": to_json(config),
+            "oversize": {mode: len(keys) for mode, keys in rows.oversize.items()},
+            "fingerprint": rows.fingerprint,
+            "origin": origin and origin._asdict(),
+        }
 
         def save(step: int, state: TrainState) -> None:
             checkpoints.save(
@@ -132,7 +146,13 @@ def train(
             range(first + 1, config.steps + 1),
             hooks=[
                 StopOnNonFinite(config.optim.skip_nonfinite, records),
-                Log(config, rows.modes, mesh.size, Progress(config.steps, label=label, start_step=first), writer),
+                Log(
+                    config,
+                    rows.modes,
+                    mesh.size,
+                    Progress(config.steps, label=label, start_step=first, later_steps=later_steps),
+                    writer,
+                ),
                 Watch(config.log.stall_factor),
                 *hooks,
                 validate,
@@ -157,6 +177,35 @@ def _copy_assets(config: StageConfig, workdir: Path) -> None:
     """Makes the run's folder complete without the folders that it started from."""
     copy_files(config.data.tokenizer, workdir / "tokenizer")
     assets.copy(config.init_from, workdir)
+
+
+def _open_base(config: StageConfig, spec: StateSpec, saved: dict[str, Any]) -> tuple[Any, Origin | None]:
+    """The frozen weights beside a LoRA, and where the run's weights come from; both as the run's checkpoint has it."""
+    recorded = Origin(**saved["origin"]) if saved.get("origin") else None
+    if config.lora is None:
+        if recorded is not None or saved or not config.init_from:
+            return spec.base, recorded
+        folder, step = find_origin(config.init_from, None)
+        return spec.base, Origin(str(folder), step, digest="")
+    folder, step = find_origin(config.init_from, recorded)
+    base = read_ema(folder, spec.base, step=step)
+    found = Origin(str(folder), step, digest(base))
+    if recorded is not None:
+        check_origin(found, recorded)
+    return base, found
+
+
+def _check_data(found: dict[str, str], saved: dict[str, Any], step: int, allow_changes: bool) -> None:
+    """Raises a UserError where the data are not those that the run has seen so far."""
+    for mode, before in saved.get("fingerprint", {}).items():
+        if found.get(mode) != before:
+            change = f"{mode}: the data have changed since step {step}: {before} then, {found.get(mode)} now"
+            if not allow_changes:
+                raise UserError(
+                    f"{change}; some samples would be seen twice and others never: put the data back, start another "
+                    "run with init_from, or go on with --allow_changes"
+                )
+            logging.warning("%s; going on, as --allow_changes says", change)
 
 
 def _restore(checkpoints: Checkpointer, step: int, spec: StateSpec, batches: Any) -> TrainState:

@@ -19,6 +19,11 @@ def test_the_progress_line_has_loss_speed_and_eta():
     assert progress.line(1200, values) == line
 
 
+def test_the_eta_is_that_of_the_whole_run():
+    progress = Progress(100, later_steps=1000, clock=iter([0.0, 10.0]).__next__)
+    assert progress.line(50, {}).endswith("ETA 3m30s")
+
+
 def test_the_eta_leaves_out_the_slow_first_step():
     seconds = iter([0.0] + [600.0 + step for step in range(1, 41)])
     progress = Progress(140, clock=seconds.__next__)

@@ -4,6 +4,7 @@ A field may be a bool, int, float, str, ``Literal`` of strings, a dataclass (a s
 a tuple or a string-keyed dict of these, any of them ``| None``, or a union of dataclasses told apart by their ``kind``.
 """
 
+import ast
 import dataclasses
 import difflib
 import types
@@ -13,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from ml_collections import ConfigDict
 
-from irg_jax.core.errors import ConfigError, check
+from irg_jax.core.errors import ConfigError, UserError, check
 
 T = TypeVar("T")
 
@@ -45,6 +46,54 @@ def dataclass_from_mapping(kind: type[T], values: Mapping[str, Any], section: st
         return kind(**converted)
     except ConfigError as error:
         raise error.below(section) from None
+
+
+def parse_assignments(kind: type, assignments: Sequence[str], section: str) -> dict[str, Any]:
+    """Changes to a section from the command line, such as ``temperature=0.0`` or ``turn1.text_scale=2.0``.
+
+    Args:
+      kind: the dataclass of the section, whose fields say of which type a value is: a text needs no quotes, and is
+        taken as it stands.
+      assignments: texts KEY=VALUE.
+      section: its dotted name, for errors.
+
+    Returns:
+      nested values by key, each of its field's type.
+
+    Raises:
+      UserError: a text is not KEY=VALUE; an unknown key, or a value of another type.
+    """
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not (key and equals):
+            raise UserError(f"--{section}: {assignment!r} is not KEY=VALUE; see --help")
+        *sections, name = key.split(".")
+        hint, at, path = kind, changes, section
+        for part in sections:
+            path = _join(path, part)
+            hint, at = _field(hint, part, path), at.setdefault(part, {})
+        path = _join(path, name)
+        hint = _field(hint, name, path)
+        at[name] = _convert(hint, _literal(hint, text), path)
+    return changes
+
+
+def _field(kind: Any, name: str, path: str) -> Any:
+    """The type of a field, whose dotted name is ``path``."""
+    known = _names(kind) if dataclasses.is_dataclass(kind) else []
+    check(name in known, path, f"unknown key{did_you_mean(name, known)}; allowed here: {_list(known) or 'none'}")
+    return typing.get_type_hints(kind)[name]
+
+
+def _literal(hint: Any, text: str) -> Any:
+    """The Python value that a text on the command line stands for."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    wants_text = hint is str or typing.get_origin(hint) is Literal
+    return text if wants_text and not isinstance(value, str) else value
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -104,10 +153,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         check(value in arguments, key, f"{value!r} is not one of {_list(arguments)}{nearest}")
         return value
     if dataclasses.is_dataclass(hint):
-        check(_is_section(value), key, f"{value!r} is not a section; it has the keys {_list(_names(hint))}")
+        check(is_section(value), key, f"{value!r} is not a section; it has the keys {_list(_names(hint))}")
         return dataclass_from_mapping(hint, value, key)  # type: ignore[arg-type]
     if origin is dict:
-        check(_is_section(value), key, f"{value!r} is not a section")
+        check(is_section(value), key, f"{value!r} is not a section")
         return {name: _convert(arguments[1], inner, _join(key, name)) for name, inner in value.items()}
     if origin is tuple or hasattr(hint, "_fields"):
         return _convert_sequence(hint, arguments, value, key)
@@ -124,7 +173,7 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, key: str) -> Any:
     if len(choices) == 1:
         return _convert(choices[0], value, key)
     by_kind = {choice.kind: choice for choice in choices}
-    kind = value.get("kind") if _is_section(value) else None
+    kind = value.get("kind") if is_section(value) else None
     nearest = did_you_mean(str(kind), by_kind)
     check(kind in by_kind, _join(key, "kind"), f"{kind!r} is not one of {_list(by_kind)}{nearest}")
     return _convert(by_kind[kind], value, key)
@@ -144,7 +193,8 @@ def _convert_sequence(hint: Any, arguments: tuple[Any, ...], value: Any, key: st
     return hint(*converted) if hasattr(hint, "_fields") else tuple(converted)
 
 
-def _is_section(value: Any) -> bool:
+def is_section(value: Any) -> bool:
+    """Whether a value is a section of a config: a mapping or a ConfigDict."""
     return isinstance(value, Mapping | ConfigDict)  # a ConfigDict does not register as a Mapping
 
 

@@ -4,10 +4,10 @@ import pytest
 
 from irg_jax.core.config.command_line import run_command
 from irg_jax.core.config.files import load
-from irg_jax.core.config.schema import dataclass_from_mapping
+from irg_jax.core.config.schema import parse_assignments
 from irg_jax.core.errors import UserError
 from irg_jax.experiment.config import parse_config
-from irg_jax.sampling.config import SamplingConfig, merge_nested, parse_assignments
+from irg_jax.sampling.config import SamplingConfig
 
 # A line of a config file, the key that the error has to name, and the nearest key.
 IN_A_FILE = [
@@ -87,7 +87,6 @@ def test_a_typo_on_the_command_line(capsys, override, key, nearest):
 
 @pytest.mark.parametrize(("assignment", "key", "nearest"), IN_SAMPLING)
 def test_a_typo_in_sampling(assignment, key, nearest):
-    values = load("template").sampling.to_dict()
     with pytest.raises(UserError) as error:
-        dataclass_from_mapping(SamplingConfig, merge_nested(values, parse_assignments([assignment])), "sampling")
+        parse_assignments(SamplingConfig, [assignment], "sampling")
     assert_names(str(error.value), key, nearest)
