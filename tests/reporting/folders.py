@@ -17,9 +17,9 @@ def write_stage(folder, steps=40):
     (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
 
 
-def write_sample(workdir, index, *, right=(True, True), scene=True, **changes):
+def write_sample(workdir, index, *, right=(True, True), scene=True, split="held_out", **changes):
     """A sample whose images show what its prompt wants, or nothing at all where not `right`."""
-    trajectory = make_trajectory(3, "held_out", index)
+    trajectory = make_trajectory(3, split, index)
     folder = workdir / "samples" / f"{index:05d}"
     folder.mkdir(parents=True)
     for name, good in zip(("turn1.png", "turn2.png"), right, strict=True):
