@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from irg_jax.core.config.schema import leaves
@@ -140,10 +140,12 @@ def _settings(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 
 def _figures(runs: Sequence[Run], names: Sequence[str], scores: Sequence[dict[str, Any]]) -> str:
-    columns = [dict(_run_figures(run, own)) for run, own in zip(runs, scores, strict=True)]
-    # In the order of the first run that has them: a figure that only some runs have is a dash for the others.
-    labels = dict.fromkeys(label for column in columns for label in column)
-    rows = [(label, [column.get(label, "—") for column in columns]) for label in _ordered(labels)]
+    columns = [
+        {figure[:2]: figure[2] for figure in _run_figures(run, own)} for run, own in zip(runs, scores, strict=True)
+    ]
+    # The figures of a group stand together, although some runs lack some of them, which are dashes there.
+    keys = sorted(dict.fromkeys(key for column in columns for key in column), key=lambda key: key[0])
+    rows = [(key[1], [column.get(key, "—") for column in columns]) for key in keys]
     notes = ["Losses are means over the end of each curve, tokens per second the median of a stage."]
     prompts = [{(item["prompt"], item["seed"]) for item in own["items"]} for own in scores if own["scored"]]
     if any(own != prompts[0] for own in prompts):
@@ -151,45 +153,35 @@ def _figures(runs: Sequence[Run], names: Sequence[str], scores: Sequence[dict[st
     return f'<p class="note">{" ".join(notes)}</p>{_table("figure", names, rows)}'
 
 
-_GROUPS = ("weights", "training data", "evaluated", "turn ", "thinking 2", "stage ", "seconds")
-
-
-def _ordered(labels: Iterable[str]) -> list[str]:
-    """Figures of a group together, although some runs lack some of them; otherwise as they come."""
-
-    def rank(label: str) -> int:
-        return next((i for i, group in enumerate(_GROUPS) if label.startswith(group)), len(_GROUPS))
-
-    return sorted(labels, key=rank)
-
-
-def _run_figures(run: Run, scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "weights", provenance.weights_of(run)
-    yield "training data", provenance.data_of(run)
-    yield "evaluated", provenance.evaluation_of(scores)
+def _run_figures(run: Run, scores: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
+    """Number of the group, label and text of each figure of a run."""
+    yield 0, "weights", provenance.weights_of(run)
+    yield 0, "training data", provenance.data_of(run)
+    yield 0, "evaluated", provenance.evaluation_of(scores)
     if scores["scored"]:
         for turn in ("turn1", "turn2"):
             name = f"turn {turn[-1]}"
-            yield f"{name}: correct, mean of the kinds", percent(scores[turn]["overall"])
-            yield f"{name}: correct images", count_of(scores[turn]["pooled"])
-            yield f"{name}: fine detail, 0 to 1", f"{scores[turn]['detail']:.3f}"
-        for group, what in (("faulty", "names exactly the faults of image 1"), ("faultless", "rightly finds none")):
-            if scores["reflection"][group]["count"]:
-                yield f"thinking 2 {what}", count_of(scores["reflection"][group])
+            yield 1, f"{name}: correct, mean of the kinds", percent(scores[turn]["overall"])
+            yield 1, f"{name}: correct images", count_of(scores[turn]["pooled"])
+            yield 1, f"{name}: fine detail, 0 to 1", f"{scores[turn]['detail']:.3f}"
+    reflection = {"faulty": "names exactly the faults of image 1", "faultless": "finds none where there are none"}
+    for group, what in reflection.items():
+        if scores["reflection"][group]["count"]:
+            yield 2, f"thinking 2 {what}", count_of(scores["reflection"][group])
     for stage in run.stages:
-        yield f"stage {stage.name}: steps", f"{stage.rows[-1]['step']:,}"
+        yield 3, f"{stage.name}: steps", f"{stage.rows[-1]['step']:,}"
         for column in ("loss", "ce", "mse"):
             for value in last_value(stage, column):
-                yield f"stage {stage.name}: last {column}", f"{value:.4g}"
+                yield 3, f"{stage.name}: last {column}", f"{value:.4g}"
         for _, value in stage.series("validation/loss")[-1:]:
-            yield f"stage {stage.name}: last validation loss", f"{value:.4g}"
+            yield 3, f"{stage.name}: last validation loss", f"{value:.4g}"
         for value in median_value(stage, "tokens_per_s"):
-            yield f"stage {stage.name}: tokens/s", f"{value:,.0f}"
+            yield 3, f"{stage.name}: tokens/s", f"{value:,.0f}"
     for phase, spent in run.info.get("seconds", {}).items():
-        yield f"seconds of phase {phase}", f"{spent:,.1f} ({duration(spent)})"
+        yield 4, f"seconds of phase {phase}", f"{spent:,.1f} ({duration(spent)})"
     for key in ("commit", "started"):
         if run.info.get(key):
-            yield key, str(run.info[key])
+            yield 5, key, str(run.info[key])
 
 
 def _table(corner: str, names: Sequence[str], rows: Sequence[Row]) -> str:

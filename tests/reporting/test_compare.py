@@ -69,8 +69,8 @@ def test_the_page_has_curves_settings_and_figures_of_both_runs(tmp_path):
     assert rows["turn 1: correct, mean of the kinds"] == ["0.0 %", "100.0 %"]
     assert rows["turn 2: correct images"] == ["1 of 1", "1 of 1"]
     assert rows["thinking 2 names exactly the faults of image 1"] == ["0 of 1", "—"]
-    assert rows["stage stage1: steps"] == ["39", "39"]
-    assert rows["stage stage1: last validation loss"] == ["0.5", "—"]
+    assert rows["stage1: steps"] == ["39", "39"]
+    assert rows["stage1: last validation loss"] == ["0.5", "—"]
     assert rows["seconds of phase stage1"] == ["75.2 (1 min 15 s)"] * 2
     assert rows["commit"] == ["—", "abc1234"]
 
