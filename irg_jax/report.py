@@ -1,7 +1,7 @@
 """Reports on a run, or compares several.
 
 python -m irg_jax.report RUN [--step=N]                     # report.html, report.png, scores.json in RUN
-python -m irg_jax.report RUN RUN … [--step=N] [--out=FILE]  # comparison.html in the first RUN, or FILE
+python -m irg_jax.report RUN RUN ... [--step=N] [--out=FILE]  # comparison.html in the first RUN, or FILE
 """
 
 import sys
@@ -14,6 +14,17 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.storage import as_path
 from irg_jax.reporting.build import build_report
 from irg_jax.reporting.compare import COMPARISON_FILE, build_comparison
+
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_STEP = flags.DEFINE_integer(
+    "step", None, "only the samples of the checkpoint of this step", lower_bound=0, flag_values=FLAGS
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    f"file for the comparison of several runs; {COMPARISON_FILE} in the first one if not given",
+    flag_values=FLAGS,
+)
 
 
 def main(workdirs: Sequence[str], step: int | None = None, out: str | None = None) -> None:
@@ -56,13 +67,6 @@ def _take_folders(argv: list[str]) -> list[str]:
     return folders
 
 
-def _run() -> None:
-    # Here and not on import, so that another program with flags of these names can import this module.
-    step = flags.DEFINE_integer("step", None, "only the samples of the checkpoint of this step", lower_bound=0)
-    out = flags.DEFINE_string("out", None, f"file for the comparison of several runs; {COMPARISON_FILE} in the first")
-    folders = _take_folders(sys.argv)
-    run_command(lambda: main(folders, step.value, out.value))
-
-
 if __name__ == "__main__":
-    _run()
+    _folders = _take_folders(sys.argv)
+    run_command(lambda: main(_folders, _STEP.value, _OUT.value), flag_values=FLAGS)
