@@ -1,27 +1,72 @@
-"""Writes report.html, report.png and scores.json into the folder of a run: ``python -m irg_jax.report RUN``."""
+"""Reports on a run, or compares several.
 
-import functools
+python -m irg_jax.report RUN [--step=N]                     # report.html, report.png, scores.json in RUN
+python -m irg_jax.report RUN RUN ... [--step=N] [--out=FILE]  # comparison.html in the first RUN, or FILE
+"""
+
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+
+from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import as_path
 from irg_jax.reporting.build import build_report
+from irg_jax.reporting.compare import COMPARISON_FILE, build_comparison
+
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_STEP = flags.DEFINE_integer(
+    "step", None, "only the samples of the checkpoint of this step", lower_bound=0, flag_values=FLAGS
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    f"file for the comparison of several runs; {COMPARISON_FILE} in the first one if not given",
+    flag_values=FLAGS,
+)
 
 
-def main(workdir: str) -> None:
-    """Writes the report of the run in ``workdir`` and prints its path."""
+def main(workdirs: Sequence[str], step: int | None = None, out: str | None = None) -> None:
+    """Writes the report of one run, or the comparison of several, and prints its path.
+
+    Args:
+      workdirs: folders of the runs.
+      step: takes only the samples of the checkpoint of this step; all of them if not given.
+      out: file for the comparison; comparison.html in the first folder if not given.
+
+    Raises:
+      UserError: no folder, a broken one, or an output that cannot be written.
+    """
     log_plainly()
-    if not workdir:
+    if not workdirs:
         raise UserError("irg_jax.report: give the folder of a run, python -m irg_jax.report RUN")
-    scores = build_report(Path(workdir))
-    print(Path(workdir) / "report.html")
+    folders = [as_path(workdir) for workdir in workdirs]
+    if len(folders) > 1:
+        path = as_path(out) if out else folders[0] / COMPARISON_FILE
+        build_comparison(folders, path, step)
+        print(path)
+        return
+    if out:
+        raise UserError("--out: is for the comparison of two or more runs; a run's report is in its folder")
+    scores = build_report(folders[0], step)
+    print(folders[0] / "report.html")
     if scores["scored"]:
         first, second = scores["turn1"]["overall"], scores["turn2"]["overall"]
         print(f"turn 1 {first:.3f}  turn 2 {second:.3f}  ({scores['scored']} scored samples, mean of the kinds)")
 
 
+def _take_folders(argv: list[str]) -> list[str]:
+    """Takes the folders, which run_command would refuse, out of a command line; a flag keeps its value."""
+    folders: list[str] = []
+    rest = argv[:1]
+    for argument in argv[1:]:
+        is_value = rest[-1].startswith("-") and rest[-1].lstrip("-") in ("step", "out", "compile_cache")
+        (rest if argument.startswith("-") or is_value else folders).append(argument)
+    argv[:] = rest
+    return folders
+
+
 if __name__ == "__main__":
-    # The folder is an argument, which run_command would refuse.
-    has_folder = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
-    run_command(functools.partial(main, sys.argv.pop(1) if has_folder else ""))
+    _folders = _take_folders(sys.argv)
+    run_command(lambda: main(_folders, _STEP.value, _OUT.value), flag_values=FLAGS)

@@ -9,6 +9,8 @@ Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT = 400, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24
 _MAX_POINTS = 500
+_COLOURS = 6  # c0, c1, … of the style sheet
+MAX_LINES = 2 * _COLOURS
 
 
 def smooth(points: Points) -> list[tuple[float, float]]:
@@ -22,27 +24,29 @@ def smooth(points: Points) -> list[tuple[float, float]]:
     return smoothed
 
 
-def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bool) -> str:
+def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bool, smoothed: bool = True) -> str:
     """One chart as a `<figure>`: a smoothed line for every named curve, and the raw one behind it where `raw`.
 
     Args:
       title: the heading over the chart, plain text.
-      lines: (name, points) in the order of their colours; curves without a finite point are left out.
+      lines: (name, points), at most `MAX_LINES`, in the order of their colours; a curve without a finite point is left
+        out, and its colour with it, so that a name has one colour in all charts.
       log: a logarithmic value axis; values of 0 and below are left out.
       raw: draw the unsmoothed curve too.
+      smoothed: False draws the points as they are, for curves of few points.
 
     Returns:
       HTML, or "" where no curve has a point.
     """
-    kept = [(name, [p for p in points if math.isfinite(p[1]) and (p[1] > 0 or not log)]) for name, points in lines]
-    kept = [(name, points) for name, points in kept if points]
+    finite = [(name, [p for p in points if math.isfinite(p[1]) and (p[1] > 0 or not log)]) for name, points in lines]
+    kept = [(_style(i), name, points) for i, (name, points) in enumerate(finite) if points]
     if not kept:
         return ""
-    smoothed = [smooth(points) for _, points in kept]
-    drawn = [value for points in smoothed for _, value in points]
+    shown = [smooth(points) if smoothed else points for _, _, points in kept]
+    drawn = [value for points in shown for _, value in points]
     if raw:
         # The highest and lowest hundredth of the raw values may leave the frame: one spike must not flatten a curve.
-        every = sorted(value for _, points in kept for _, value in points)
+        every = sorted(value for _, _, points in kept for _, value in points)
         drawn += [every[len(every) // 100], every[-1 - len(every) // 100]]
     low, high = min(drawn), max(drawn)
     if log:
@@ -51,15 +55,16 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
     else:
         ticks = _linear_ticks(min(0.0, low), high)
         low, high = ticks[0], ticks[-1]
-    steps = [step for _, points in kept for step, _ in points]
+    steps = [step for _, _, points in kept for step, _ in points]
     frame = _Frame(min(steps), max(steps), low, high, log)
     body = [frame.y_tick(value) for value in ticks] + [frame.x_tick(step) for step in frame.x_ticks()]
     if raw:
-        body += [f'<path class="raw c{i}" d="{frame.path(points)}"/>' for i, (_, points) in enumerate(kept)]
-    body += [f'<path class="line c{i}" d="{frame.path(points)}"/>' for i, points in enumerate(smoothed)]
+        body += [f'<path class="raw {style}" d="{frame.path(points)}"/>' for style, _, points in kept]
+    lines_drawn = [(style, name, points) for (style, name, _), points in zip(kept, shown, strict=True)]
+    body += [f'<path class="line {style}" d="{frame.path(points)}"/>' for style, _, points in lines_drawn]
     legend = "".join(
-        f'<li><i class="c{i}"></i>{html.escape(name)} <b>{_number(points[-1][1])}</b></li>'
-        for i, ((name, _), points) in enumerate(zip(kept, smoothed, strict=True))
+        f'<li><i class="{style}"></i>{html.escape(name)} <b>{_number(points[-1][1])}</b></li>'
+        for style, name, points in lines_drawn
     )
     label = html.escape(f"{title} by training step", quote=True)
     return (
@@ -67,6 +72,11 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(body)}</svg>'
         f'<ul class="legend">{legend}</ul></figure>'
     )
+
+
+def _style(index: int) -> str:
+    """The classes of the curve of this number: after the last colour they begin again, dashed."""
+    return f"c{index % _COLOURS}" + " dashed" * (index // _COLOURS % 2)
 
 
 class _Frame:

@@ -54,7 +54,7 @@ def card(sample: Sample, score: SampleScore | None) -> str:
         f'<article class="card"><header><h3>{html.escape(sample.prompt)}</h3>'
         f'<span class="tag">{html.escape(tag)}</span></header><div class="flow">'
         f"{_thinking('Thinking 1', 't1', sample.turns[0])}{_result('Image 1', 't1', sample, score, 0)}"
-        f"{_thinking('Thinking 2', 't2', sample.turns[1])}{_result('Image 2', 't2', sample, score, 1)}"
+        f"{_thinking('Thinking 2', 't2', sample.turns[1], _verdict(score))}{_result('Image 2', 't2', sample, score, 1)}"
         "</div></article>"
     )
 
@@ -88,12 +88,25 @@ def _block(tag: str, bodies: list[str]) -> str:
     return f"<{tag}>{inside}</{tag}>"
 
 
-def _thinking(label: str, style: str, turn: Turn) -> str:
+def _verdict(score: SampleScore | None) -> str:
+    """Whether thinking 2 is true of image 1; nothing where that cannot be told."""
+    if score is None or score.has_fault is None:
+        return ""
+    if score.has_fault:
+        text = (
+            "names exactly what departs from the plan"
+            if score.diagnosed
+            else "does not name what departs from the plan"
+        )
+    else:
+        text = "rightly finds nothing missing" if score.diagnosed else "does not say that nothing is missing"
+    return f'<span class="badge {"good" if score.diagnosed else "bad"}">{text}</span>'
+
+
+def _thinking(label: str, style: str, turn: Turn, verdict: str = "") -> str:
     cut = "" if turn.complete else '<span class="badge bad">cut off: ran out of tokens</span>'
-    return (
-        f'<section><p class="label {style}">{label}</p><div class="thinking">{thinking_html(turn.thinking)}</div>{cut}'
-        "</section>"
-    )
+    text = f'<div class="thinking">{thinking_html(turn.thinking)}</div>'
+    return f'<section><p class="label {style}">{label}</p>{text}{verdict}{cut}</section>'
 
 
 def _result(label: str, style: str, sample: Sample, score: SampleScore | None, turn: int) -> str:

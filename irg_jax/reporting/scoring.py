@@ -9,6 +9,7 @@ import numpy as np
 
 from irg_jax.core.errors import UserError
 from irg_jax.reporting.load import Run, Sample
+from irg_jax.worlds.shapes.draw import split_of
 from irg_jax.worlds.shapes.scene import KINDS, Scene
 from irg_jax.worlds.shapes.score import Score, compare_with_plan, score_image
 from irg_jax.worlds.shapes.thinking import has_four_parts, parse_faults, parse_plan
@@ -23,12 +24,14 @@ class SampleScore:
       turns: the scores of both images.
       has_fault: whether image 1 differs from the model's own plan; None where thinking 1 is not a plan.
       diagnosed: whether thinking 2 names exactly those differences, or says that there are none.
+      held_out: whether this combination of objects is in the held-out split of the shapes world.
     """
 
     kind: str
     turns: tuple[Score, Score]
     has_fault: bool | None
     diagnosed: bool
+    held_out: bool
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
@@ -63,7 +66,8 @@ def score_sample(sample: Sample) -> SampleScore | None:
         raise UserError(f"{sample.path}: {error}") from None
     named = parse_faults(sample.turns[1].thinking)
     diagnosed = faults is not None and named is not None and set(named) == set(faults)
-    return SampleScore(scene.kind, scores, None if faults is None else bool(faults), diagnosed)
+    held_out = split_of(scene.objects) == "held_out"
+    return SampleScore(scene.kind, scores, None if faults is None else bool(faults), diagnosed, held_out)
 
 
 def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, Any]:
@@ -74,6 +78,7 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
     return {
         "samples": len(run.samples),
         "scored": len(scored),
+        "held_out": sum(score.held_out for score in scored),
         "checkpoints": sorted({sample.checkpoint for sample in run.samples}),
         "steps": sorted({sample.step for sample in run.samples}),
         "initial_target": run.initial_target,

@@ -16,6 +16,7 @@ body { margin: 0; background: var(--bg); color: var(--ink);
 main { max-width: 1200px; margin: 0 auto; padding: 44px 24px 72px; }
 h1 { font-size: 40px; line-height: 1.12; letter-spacing: -0.022em; margin: 4px 0 14px; text-wrap: balance; }
 h2 { font-size: 23px; letter-spacing: -0.012em; margin: 56px 0 6px; }
+section > h3 { margin: 26px 0 8px; }
 h3 { font-size: 17px; margin: 0; overflow-wrap: anywhere; }
 p { margin: 0 0 12px; }
 .kicker { color: var(--soft); font-size: 14px; letter-spacing: 0.04em; margin: 0; overflow-wrap: anywhere; }
@@ -49,6 +50,8 @@ code { overflow-wrap: anywhere; }
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 6px 18px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 10px 12px 10px 0; border-bottom: 1px solid var(--line); font-weight: 400; }
+.scroll { overflow-x: auto; }
+.scroll th, .scroll td { min-width: 96px; overflow-wrap: anywhere; vertical-align: top; }
 tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-size: 13.5px; }
 tbody th { font-weight: 550; }
@@ -69,19 +72,22 @@ td small { color: var(--soft); white-space: nowrap; }
 .chart path { fill: none; stroke-linejoin: round; stroke-linecap: round; }
 .chart .grid { stroke: var(--line); stroke-width: 1; }
 .chart .line { stroke-width: 2; } .chart .raw { stroke-width: 1; opacity: 0.28; }
+.chart .dashed { stroke-dasharray: 5 4; }
 .chart path.c0 { stroke: var(--c0); } .chart path.c1 { stroke: var(--c1); } .chart path.c2 { stroke: var(--c2); }
 .chart path.c3 { stroke: var(--c3); } .chart path.c4 { stroke: var(--c4); } .chart path.c5 { stroke: var(--c5); }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0 14px; margin: 6px 0 0; padding: 0; font-size: 13px;
   color: var(--soft); }
 .legend b { color: var(--ink); font-weight: 600; font-variant-numeric: tabular-nums; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 5px; }
+.legend i.dashed { height: 4px; border-radius: 0; margin-bottom: 3px; }
 i.c0 { background: var(--c0); } i.c1 { background: var(--c1); } i.c2 { background: var(--c2); }
 i.c3 { background: var(--c3); } i.c4 { background: var(--c4); } i.c5 { background: var(--c5); }
 
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 16px; padding: 20px 22px;
   margin-top: 16px; }
 .card header { display: flex; flex-wrap: wrap; gap: 4px 12px; align-items: baseline; margin-bottom: 14px; }
-.card header h3 { flex: 1 1 320px; font-size: 18px; line-height: 1.35; }
+.card header section > h3 { margin: 26px 0 8px; }
+h3 { flex: 1 1 320px; font-size: 18px; line-height: 1.35; }
 .tag { color: var(--soft); font-size: 13px; }
 .flow { display: grid; gap: 24px; align-items: start;
   grid-template-columns: minmax(0, 0.8fr) 178px minmax(0, 1.75fr) 178px; }

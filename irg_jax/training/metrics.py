@@ -41,7 +41,11 @@ def read_metrics(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str
 
 
 def _read_file(path: str | os.PathLike[str]) -> tuple[list[str], list[dict[str, float]]]:
-    text = read_text(path)
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 ({error.reason}); remove that line") from None
     # Only complete lines count: a number that was cut short would still parse.
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     if not lines:

@@ -1,12 +1,16 @@
 """The report of a run folder: its numbers, its page, its errors."""
 
+import errno
 import html.parser
 import json
+import os
+import shutil
 
 import pytest
 from PIL import Image
 
 from irg_jax.core.errors import UserError
+from irg_jax.reporting import load
 from irg_jax.reporting.build import build_report
 from irg_jax.reporting.load import load_run
 from tests.reporting.folders import write_sample, write_stage
@@ -90,31 +94,14 @@ def test_the_page_names_the_target_of_the_first_turn(workdir, target, sentence):
     assert sentence in (workdir / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("config", "from_scratch"),
-    [
-        ({"stages": {"a": {"init_from": ""}, "b": {"init_from": "{workdir}/a"}}}, True),
-        ({"stages": {"a": {"init_from": "converted"}, "b": {"init_from": "{workdir}/a"}}}, False),
-        ({"init_from": ""}, True),
-        ({"init_from": "/runs/stage1"}, False),
-        ({"stages": {}}, False),
-        ({}, False),
-        ({"stages": [1], "data": "?"}, False),
-    ],
-)
-def test_only_a_config_without_other_weights_is_said_to_train_from_scratch(workdir, config, from_scratch):
-    (workdir / "config.json").write_text(json.dumps(config))
-    assert load_run(workdir).from_scratch == from_scratch
-    build_report(workdir)
-    assert ("trained from scratch" in (workdir / "report.html").read_text()) == from_scratch
-
-
-def test_metrics_alone_make_a_page(tmp_path):
+def test_a_run_without_samples_has_no_empty_sections(tmp_path):
     write_stage(tmp_path)
     scores = build_report(tmp_path)
     assert scores["scored"] == 0 and scores["turn1"]["overall"] is None
     text = (tmp_path / "report.html").read_text()
-    assert "no samples in this run folder" in text and "Training: train" in text
+    assert "Training: train" in text and "not yet: the run has no samples" in text
+    assert 'href="#training"' in text and "#scores" not in text and "#gallery" not in text
+    assert "Turn 1 against turn 2" not in text and "thinking 2" not in text and "combination" not in text
     assert not (tmp_path / "report.png").exists()
 
 
@@ -122,8 +109,80 @@ def test_samples_alone_make_a_page(tmp_path):
     write_sample(tmp_path, 0, scene=False)
     build_report(tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert "no scored samples" in text and "not scored" in text and "Training:" not in text
-    assert "combination of objects" not in text
+    assert "1 sample of the checkpoint of step 40, none of them scored" in text and "Training:" not in text
+    assert "#gallery" in text and "#training" not in text and "#scores" not in text
+    assert "Held-out prompts" not in text and "combination of objects" not in text
+    assert "Whether thinking 2 is true of image 1 was not measured" in text
+
+
+def test_samples_of_one_step_are_taken_alone(tmp_path):
+    write_sample(tmp_path, 0)
+    write_sample(tmp_path, 1, step=80)
+    assert build_report(tmp_path)["samples"] == 2
+    assert build_report(tmp_path, step=80)["steps"] == [80]
+    with pytest.raises(UserError, match=r"--step 60: .* no samples of that step; its samples are of step 40, 80"):
+        build_report(tmp_path, step=60)
+
+
+def test_a_picture_of_samples_that_are_gone_goes_too(tmp_path):
+    write_stage(tmp_path)
+    folder = write_sample(tmp_path, 0)
+    build_report(tmp_path)
+    folder.rename(tmp_path / "elsewhere")
+    build_report(tmp_path)
+    assert not (tmp_path / "report.png").exists()
+
+
+def test_hidden_folders_do_not_count(tmp_path):
+    write_stage(tmp_path / "stage1")
+    write_stage(tmp_path / ".ipynb_checkpoints")
+    write_sample(tmp_path, 0)
+    for name in (".ipynb_checkpoints", "_old"):
+        shutil.copytree(tmp_path / "samples" / "00000", tmp_path / "samples" / name)
+    run = load_run(tmp_path)
+    assert [stage.name for stage in run.stages] == ["stage1"] and len(run.samples) == 1
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.png", "scores.json"])
+def test_what_cannot_be_written_is_said_before_anything_is_read(tmp_path, monkeypatch, name):
+    write_stage(tmp_path)
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(load, "load_run", lambda *_: pytest.fail("read first"))
+    with pytest.raises(UserError, match="is a folder; give a file"):
+        build_report(tmp_path)
+
+
+def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    write_stage(tmp_path)
+    build_report(tmp_path)
+    before = (tmp_path / "report.html").read_bytes()
+
+    def fail(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(UserError, match=r"scores\.json: cannot be written \(No space left on device\)"):
+        build_report(tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "report.html", "scores.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"seconds": [1]}', b'{"seconds": {"data": "x"}}'])
+def test_a_broken_run_json_only_costs_its_times(tmp_path, caplog, content):
+    write_stage(tmp_path)
+    (tmp_path / "run.json").write_bytes(content)
+    build_report(tmp_path)
+    assert "run.json" in caplog.text and "goes without the times" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"{", b"[]", b"\xff", b'{"a": "\\ud800"}'])
+def test_a_broken_config_is_named(tmp_path, content):
+    write_stage(tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"config\.json:? (is empty|not JSON|holds a list|has half)|config\.json: is empty"
+    ):
+        build_report(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +191,8 @@ def test_samples_alone_make_a_page(tmp_path):
         (lambda folder: (folder / "turn2.png").write_bytes(b"\x89PNG broken"), r"turn2\.png: not a readable image"),
         (lambda folder: (folder / "turn2.png").unlink(), r"turn2\.png: .*the file does not exist"),
         (lambda folder: (folder / "trajectory.json").write_text("{"), r"trajectory\.json: not JSON"),
+        (lambda folder: (folder / "trajectory.json").write_text(""), r"trajectory\.json: is empty"),
+        (lambda folder: (folder / "trajectory.json").write_bytes(b"\xe9"), r"trajectory\.json: not JSON"),
         (lambda folder: (folder / "trajectory.json").write_text("[]"), r"trajectory\.json: holds a list"),
         (lambda folder: (folder / "trajectory.json").write_text('{"turns": [1, 2]}'), r"'prompt' is missing"),
         (lambda folder: (folder / "trajectory.json").write_text('{"turns": []}'), "not a two-turn trajectory"),

@@ -22,7 +22,7 @@ def test_thinking_is_formatted_and_escaped():
 
 
 def test_the_kinds_take_turns():
-    samples = [(name, SampleScore(name[0], (None, None), None, False)) for name in ("a1", "a2", "a3", "b1")]
+    samples = [(name, SampleScore(name[0], (None, None), None, False, True)) for name in ("a1", "a2", "a3", "b1")]
     assert [name for name, _ in gallery.interleave_kinds(samples, 3)] == ["a1", "b1", "a2"]
 
 

@@ -103,3 +103,10 @@ def test_parts_beside_the_file_are_read_too(tmp_path):
     columns, rows = read_metrics(tmp_path / "metrics.csv")
     assert columns == ["step", "loss", "ce"]
     assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25, "ce": 3.0}, {"step": 3, "ce": 4.0}]
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"step,loss\n1,2.0\n2,\xff\n3,1.0\n")
+    with pytest.raises(UserError, match=r"metrics\.csv, line 3: not UTF-8 .*remove that line"):
+        read_metrics(path)
