@@ -76,5 +76,6 @@ setup(
         # gs:// paths: files, and what Orbax asks of a bucket beside them.
         "gcs": ["gcsfs>=2024.2", "google-cloud-storage>=2.14", "google-cloud-storage-control>=1.0"],
         "wandb": ["wandb>=0.18"],
+        "plot": ["matplotlib>=3.9"],
     },
 )

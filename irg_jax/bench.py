@@ -6,7 +6,6 @@ backends at several block sizes.
 """
 
 import functools
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from absl import flags
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.config.schema import did_you_mean, resolve
 from irg_jax.core.errors import UserError
+from irg_jax.core.outputs import check_output_file
+from irg_jax.core.small_files import write_json
 from irg_jax.perf import growth
 from irg_jax.perf.attention import attention
 from irg_jax.perf.generate import generate
@@ -46,13 +47,18 @@ def main(config: StageConfig, benchmark: str) -> None:
     if benchmark not in BENCHMARKS:
         nearest = did_you_mean(benchmark, BENCHMARKS)
         raise UserError(f"irg_jax.bench: {benchmark!r} is not one of {', '.join(BENCHMARKS)}{nearest}")
+    for flag in (_JSON, _PLOT):
+        if flag.value:
+            check_output_file(flag.value, f"--{flag.name}")
+    if _PLOT.value:
+        growth.check_plot(Path(_PLOT.value))
     figures = BENCHMARKS[benchmark](resolve(config, Path.cwd()), _REPEATS.value)
     device = jax.devices()[0]
     figures |= {"device": device.device_kind, "platform": device.platform, "jax": jax.__version__}
     for name, value in figures.items():
         logging.info("%-28s %s", name, f"{value:.3f}" if isinstance(value, float) else value)
     if _JSON.value:
-        Path(_JSON.value).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(_JSON.value, figures)
     if _PLOT.value:
         growth.plot(figures, Path(_PLOT.value))
 

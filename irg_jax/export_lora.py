@@ -13,9 +13,11 @@ from irg_jax.checkpoints.lora_export import require_lora, write_adapter, write_m
 from irg_jax.checkpoints.weights import open_stage
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.errors import UserError
+from irg_jax.core.outputs import check_output_folder
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _RUN = flags.DEFINE_string("run", None, "folder of a run trained with LoRA", required=True, flag_values=FLAGS)
+_STEP = flags.DEFINE_integer("step", None, "of the checkpoint; the latest if not given", flag_values=FLAGS)
 _MERGED = flags.DEFINE_string(
     "merged_out", None, "a new folder for the base weights with the LoRA updates merged in", flag_values=FLAGS
 )
@@ -29,11 +31,11 @@ def main() -> None:
     log_plainly()
     if not (_MERGED.value or _ADAPTER.value):
         raise UserError("give --merged_out DIR, --adapter_out DIR or both")
-    stage = open_stage(Path(_RUN.value))
+    for flag in (_MERGED, _ADAPTER):
+        if flag.value:
+            check_output_folder(flag.value, f"--{flag.name}", new=True)
+    stage = open_stage(_RUN.value, _STEP.value)
     require_lora(stage)
-    for folder in filter(None, (_MERGED.value, _ADAPTER.value)):
-        if Path(folder).exists():
-            raise UserError(f"{folder}: exists already; choose a new folder")
     if _MERGED.value:
         write_merged(stage, Path(_MERGED.value))
     if _ADAPTER.value:

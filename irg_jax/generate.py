@@ -37,8 +37,9 @@ from irg_jax.sharding.mesh import MeshConfig
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "folder of a run, or of irg_jax.convert", required=True, flag_values=FLAGS
+    "checkpoint", None, "folder of a run, of a checkpoint, or of irg_jax.convert", required=True, flag_values=FLAGS
 )
+_STEP = flags.DEFINE_integer("step", None, "of the checkpoint; the latest if not given", flag_values=FLAGS)
 _TASK = flags.DEFINE_enum(
     "task",
     None,
@@ -102,7 +103,7 @@ def main() -> None:
     processes.initialize()
     share = range(jax.process_index(), len(prompts), jax.process_count())
     if share:
-        sampler = engine.load_sampler(_CHECKPOINT.value, _PRESET.value or "", mesh=mesh, **changes)
+        sampler = engine.load_sampler(_CHECKPOINT.value, _PRESET.value or "", step=_STEP.value, mesh=mesh, **changes)
         sampler.check(prompts, _TURNS.value)
         if task == "reason":
             _reason(sampler, prompts, share, given)

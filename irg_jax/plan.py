@@ -7,7 +7,6 @@ For TPUs the whole step is compiled, which needs no TPU; GPU nodes, and everythi
 formula.
 """
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,12 @@ from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly, run_command
 from irg_jax.core.config.schema import resolve
+from irg_jax.core.outputs import check_output_file
+from irg_jax.core.small_files import write_json
+from irg_jax.experiment.config import ExperimentConfig, parse_config
 from irg_jax.planning import stage
 from irg_jax.planning import topology as hardware
-from irg_jax.training.config import StageConfig, parse_stage
+from irg_jax.training.config import StageConfig
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _TOPOLOGY = flags.DEFINE_string(
@@ -37,12 +39,29 @@ _SCALING = flags.DEFINE_bool(
 _JSON = flags.DEFINE_string("json", None, "file for the plan", flag_values=FLAGS)
 
 
-def main(config: StageConfig) -> int:
-    """Prints the plan; returns status 0 if the step fits without changes to the config, else 1."""
+def main(config: StageConfig | ExperimentConfig) -> int:
+    """Prints the plan of each stage; returns status 0 if all fit without changes to the config, else 1."""
     log_plainly()
     jax.config.update("jax_platforms", "cpu")
     topology = hardware.parse(_TOPOLOGY.value, _SLICES.value)
+    if _JSON.value:
+        check_output_file(_JSON.value, "--json")
     config = resolve(config, Path.cwd())
+    if isinstance(config, StageConfig):
+        plans = _plan(config, topology)
+        fits = plans["fits"]
+    else:
+        plans = {}
+        for name, one in sorted(config.stages.items()):
+            logging.info("\n== %s", name)
+            plans[name] = _plan(one, topology)
+        fits = all(found["fits"] for found in plans.values())
+    if _JSON.value:
+        write_json(_JSON.value, plans)
+    return 0 if fits else 1
+
+
+def _plan(config: StageConfig, topology: hardware.Topology) -> dict[str, Any]:
     found = stage.plan(config, topology, _FORMULA.value)
     _print(found)
     remedy: dict[str, Any] = {}
@@ -51,6 +70,13 @@ def main(config: StageConfig) -> int:
         if remedy:
             logging.info("\nit fits with %s:", " ".join(f"--config.{key}={value}" for key, value in remedy.items()))
             _print(better)
+        elif (smaller := stage.lora_plan(config, topology, _FORMULA.value)) is not None:
+            logging.info(
+                "\nthe whole model does not fit with any change that was tried; a LoRA of rank %d does (config.lora, "
+                "with execution.remat=full, see docs/bagel.md):",
+                stage.LORA.rank,
+            )
+            _print(smaller)
         else:
             logging.info("\nno change that was tried makes it fit; take more chips, or a larger mesh.context")
     if _SCALING.value:
@@ -60,9 +86,7 @@ def main(config: StageConfig) -> int:
                 "%(scaling)-6s %(chips)5d chips, %(tokens per step)11.0f tokens: %(step seconds)7.3f s, %(bound)s", row
             )
             logging.info("       MFU %.0f %%, mesh %s", 100 * row["MFU"], row["mesh"])
-    if _JSON.value:
-        Path(_JSON.value).write_text(json.dumps(found | {"remedy": remedy}, indent=1), encoding="utf-8")
-    return 0 if found["fits"] else 1
+    return found | {"remedy": remedy}
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -88,4 +112,4 @@ def _print(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, parse_stage, flag_values=FLAGS)
+    run_command(main, parse_config, flag_values=FLAGS)

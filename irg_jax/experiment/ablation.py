@@ -11,6 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from irg_jax.core.config.files import load, locate
+from irg_jax.core.errors import UserError
+from irg_jax.core.locks import locked
+from irg_jax.core.outputs import check_output_file, check_output_folder
+from irg_jax.core.small_files import read_text, write_text
 from irg_jax.experiment import stages
 from irg_jax.experiment.config import parse_config
 
@@ -25,9 +29,27 @@ def run_ablation(variants_file: str, seeds: int, workdir: Path, out: Path) -> No
       out: file of the table, Markdown.
 
     Raises:
-      UserError: whatever a run raises.
+      UserError: a file without variants, a folder or file that cannot be written, or whatever a run raises.
     """
-    variants: dict[str, Callable] = runpy.run_path(str(locate(variants_file)))["VARIANTS"]
+    variants = _read_variants(variants_file)
+    check_output_file(out, "--out")
+    check_output_folder(workdir, "--workdir")
+    with locked(workdir, "--workdir"):
+        _run_all(variants, variants_file, seeds, workdir, out)
+
+
+def _read_variants(variants_file: str) -> dict[str, Callable]:
+    file = locate(variants_file)
+    try:
+        variants = runpy.run_path(str(file)).get("VARIANTS")
+    except Exception as error:
+        raise UserError(f"{file}: cannot be run ({type(error).__name__}: {error})") from error
+    if not isinstance(variants, dict) or not variants or not all(map(callable, variants.values())):
+        raise UserError(f"{file}: has no VARIANTS, a dict of functions by name, as configs/shapes_ablation.py has")
+    return variants
+
+
+def _run_all(variants: dict[str, Callable], variants_file: str, seeds: int, workdir: Path, out: Path) -> None:
     scores: dict[str, list[dict]] = {name: [] for name in variants}
     for seed in range(seeds):
         for name in variants:
@@ -35,13 +57,22 @@ def run_ablation(variants_file: str, seeds: int, workdir: Path, out: Path) -> No
             if not (folder / "scores.json").exists():
                 logging.info("== %s, seed %d", name, seed)
                 stages.run(parse_config(load(f"{variants_file}:{name},{seed}")), folder)
-            scores[name].append(json.loads((folder / "scores.json").read_text("utf-8")))
+            scores[name].append(_read_json(folder / "scores.json"))
         # After every seed, so that a first table exists early.
         rows = [_row(name, variant.__doc__ or "", scores[name]) for name, variant in variants.items()]
-        run = json.loads((folder / "run.json").read_text("utf-8"))
-        config = json.loads((folder / "config.json").read_text("utf-8"))["stages"]["stage1"]
-        out.write_text(_page(rows, seed + 1, run["commit"], config), encoding="utf-8")
+        run, config = _read_json(folder / "run.json"), _read_json(folder / "config.json")["stages"]["stage1"]
+        write_text(out, _page(rows, seed + 1, run["commit"], config))
         logging.info("wrote %s, %d seed(s)", out, seed + 1)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        values = json.loads(read_text(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); remove the run's folder to run it again") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: is not a JSON object; remove the run's folder to run it again")
+    return values
 
 
 def _row(name: str, description: str, scores: list[dict]) -> str:

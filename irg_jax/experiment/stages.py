@@ -75,7 +75,7 @@ def run(
     with locked(workdir, "--workdir") if processes.is_primary() else contextlib.nullcontext():
         processes.run_on_primary(lambda: claim(workdir, config, allow_changes), "the run's folder")
         left = [(name, stage) for name, stage in stages if not _is_finished(folders[name], stage, name)]
-        if not left and (isinstance(resolved, StageConfig) or _is_evaluated(workdir, resolved.evaluate)):
+        if not left and (isinstance(resolved, StageConfig) or _is_evaluated(workdir, resolved)):
             logging.info("finished; nothing is left to do in %s", workdir)
             return
         record = RunRecord(workdir)
@@ -112,9 +112,12 @@ def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
     return True
 
 
-def _is_evaluated(workdir: Path, config: EvaluateConfig) -> bool:
-    sampled = len(list(workdir.glob("samples/*/trajectory.json")))
-    return sampled >= config.prompts and (workdir / REPORT).exists()
+def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:
+    samples = workdir / "samples"
+    steps = [held_out.sampled_step(folder) for folder in samples.iterdir()] if samples.is_dir() else []
+    _, last = _stages(config)[-1]
+    done = sum(step is not None and step >= last.steps for step in steps)
+    return done >= config.evaluate.prompts and (workdir / REPORT).exists()
 
 
 def _mesh_elsewhere(config: StageConfig, devices: int, slices: int) -> AbstractMesh:

@@ -5,12 +5,14 @@ One quantity changes at a time, the others keep the config's values. Rows are fi
 """
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from irg_jax.core.errors import UserError
 from irg_jax.data.config import BudgetConfig
 from irg_jax.models.attention import BACKENDS
 from irg_jax.models.attention.spans import Spans
@@ -69,6 +71,14 @@ def attention_bytes(config: StageConfig, tokens: int) -> int:
     lowered = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(q, kv, kv, spans)
     memory: Any = lowered.compile().memory_analysis()
     return memory.temp_size_in_bytes
+
+
+def check_plot(path: Path) -> None:
+    """Raises a UserError unless ``plot`` can write such a file: before the measuring, which takes long."""
+    if path.suffix not in (".png", ".svg"):
+        raise UserError(f"--plot: {path}: must end with .png or .svg")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("--plot: needs matplotlib; install the extra plot: pip install 'irg-jax[plot]'")
 
 
 def plot(figures: dict[str, Any], path: Path) -> None:

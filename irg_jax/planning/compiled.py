@@ -1,6 +1,7 @@
 """The real training step, compiled for a TPU topology on a machine without TPUs."""
 
 import dataclasses
+import importlib.util
 import os
 import re
 import time
@@ -49,14 +50,17 @@ def describe(topology: Topology) -> list:
     Raises:
       UserError: libtpu is missing, or does not know the topology.
     """
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            "--topology: TPU programs need libtpu to compile; install the extra tpu: pip install 'irg-jax[tpu]', or "
+            "give --formula"
+        )
     os.environ.update(TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
     from jax.experimental import topologies
 
     name = str(dataclasses.replace(topology, slices=1))
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=name, num_slices=topology.slices).devices
-    except ModuleNotFoundError as error:
-        raise UserError('--topology: TPU programs need libtpu to compile; pip install -e ".[tpu]"') from error
     except Exception as error:
         raise UserError(f"--topology: {name}: {str(error).splitlines()[0]}") from error
 

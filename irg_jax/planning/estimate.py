@@ -80,6 +80,7 @@ def estimate(
     topology: Topology,
     load: Load,
     optimizer_bytes: int,
+    trained: float | None = None,
 ) -> Estimate:
     """Estimates a step, see the docstring of this module.
 
@@ -91,7 +92,9 @@ def estimate(
       topology: the chips.
       load: a global batch.
       optimizer_bytes: of both moments and the EMA, per weight.
+      trained: how many of the weights are trained; all if not given.
     """
+    trained = weights if trained is None else trained
     d, g, c, t = mesh["data"], mesh["fsdp"] * mesh["context"], mesh["context"], mesh["tensor"]
     decoder, chip = model.decoder, topology.chip
     size = jnp.dtype(execution.dtype).itemsize
@@ -100,8 +103,8 @@ def estimate(
     tokens = (load.und + load.gen) * rows_share
     traffic = {
         "weights gathered over fsdp x context": passes * size * weights / t * (g - 1) / g,
-        "gradients scattered over fsdp x context": 4 * weights / t * (g - 1) / g,
-        "gradients reduced over data": 2 * 4 * weights / (t * g) * (d - 1) / d,
+        "gradients scattered over fsdp x context": 4 * trained / t * (g - 1) / g,
+        "gradients reduced over data": 2 * 4 * trained / (t * g) * (d - 1) / d,
         "keys and values over context": (passes + 2)
         * decoder.layers * tokens * 2 * decoder.kv_heads / t * decoder.head_dim * size * (c - 1) / c,
         "activations over tensor": 2 * passes * decoder.layers * tokens / c * decoder.hidden * size * 2 * (t - 1) / t,
@@ -113,7 +116,7 @@ def estimate(
     between_slices = traffic["gradients reduced over data"] if topology.slices > 1 else 0.0
     memory = (
         passes * 2 * size * weights / t
-        + (4 * 4 + 2 * optimizer_bytes) * weights / (t * g)
+        + (4 * 4 + 2 * optimizer_bytes) * trained / (t * g)
         + passes * _ACTIVATION_TRAFFIC * decoder.layers * tokens / c * decoder.hidden
     )
     seconds = {
@@ -158,6 +161,7 @@ def temporary_bytes(
     load: Load,
     tokens: float,
     image_size: tuple[int, int],
+    trained: float | None = None,
 ) -> float:
     """Bytes per chip that a step needs beside its state, by formula, for when nothing can be compiled.
 
@@ -173,20 +177,22 @@ def temporary_bytes(
       load: a global batch.
       tokens: of a row, padding included.
       image_size: (height, width) of the largest image in pixels.
+      trained: how many of the weights are trained; all if not given. The others are stored in the compute dtype.
     """
+    trained = weights if trained is None else trained
     t, c = mesh["tensor"], mesh["context"]
     shards, size = mesh["fsdp"] * c * t, jnp.dtype(execution.dtype).itemsize
     rows, vit = load.rows / (mesh["data"] * mesh["fsdp"]), model.vit
     table = model.decoder.vocab * model.decoder.hidden / t
-    copy = size * weights / shards if size < 4 else 0.0
+    copy = size * trained / shards if size < 4 else 0.0
     finest = model.vae.width if isinstance(model.vae, FluxVAEConfig) else 3
     vit_patches = load.vit / load.rows * rows / c
     return (
         kept_bytes(model, execution, rows, tokens / c)
         + vit_patches * size * (vit.layers * vit.hidden + 2 * (6 * vit.hidden + 2 * vit.mlp))
-        + 4 * weights / shards
+        + 4 * trained / shards
         + copy
-        + 2 * (size + 4) * weights / model.decoder.layers / t
+        + 2 * (size * weights + 4 * trained) / model.decoder.layers / t
         + (2 * size + 4) * table
         + 4 * 4 * image_size[0] * image_size[1] * finest
     )

@@ -12,6 +12,7 @@ from irg_jax.core.config.schema import replaced
 from irg_jax.core.errors import UserError
 from irg_jax.core.tree import count_weights
 from irg_jax.data import factory
+from irg_jax.models.lora import LoRAConfig
 from irg_jax.models.transformer import abstract_model
 from irg_jax.perf.synthetic import make_batch
 from irg_jax.planning import compiled, estimate, scaling
@@ -30,6 +31,7 @@ REMEDIES = (
     {"execution.vae_encode": "separate"},
     {"execution.remat": "offload"},
 )
+LORA = LoRAConfig(rank=16, alpha=32.0, weights="blocks")  # what is proposed where the whole model does not fit
 
 
 def plan(config: StageConfig, topology: Topology, by_formula: bool = False) -> dict[str, Any]:
@@ -56,9 +58,12 @@ def plan(config: StageConfig, topology: Topology, by_formula: bool = False) -> d
         "moments": compiled.state_bytes(spec.abstract.opt),
         "EMA": compiled.state_bytes(spec.abstract.ema),
     }
-    load, weights = _load(config), count_weights(spec.abstract.params)
-    size = _image_size(config)
-    temporaries = estimate.temporary_bytes(model, execution, weights, mesh.shape, load, _row_tokens(config), size)
+    load, trained = _load(config), count_weights(spec.abstract.params)
+    frozen = compiled.state_bytes(spec.base)  # the weights beside a LoRA
+    weights = trained + count_weights(spec.base)
+    temporaries = estimate.temporary_bytes(
+        model, execution, weights, mesh.shape, load, _row_tokens(config), _image_size(config), trained
+    )
     if not by_formula:
         assert isinstance(mesh, Mesh)
         done = compiled.compile_step(program, config, mesh)
@@ -68,11 +73,13 @@ def plan(config: StageConfig, topology: Topology, by_formula: bool = False) -> d
         fits, needed, seconds = done.fits and sum(parts.values()) <= topology.chip.memory, done.needed, done.seconds
         collectives = done.collectives
     else:
-        parts["temporaries"] = temporaries
+        parts |= {"frozen": frozen, "temporaries": temporaries}
         # A tenth is left for what the formula does not count: fragmentation, workspace, network buffers.
         fits, needed, seconds = sum(parts.values()) < 0.9 * topology.chip.memory, "", 0.0
         collectives = {}
-    expected = estimate.estimate(model, execution, weights, mesh.shape, topology, load, _optimizer_bytes(config))
+    expected = estimate.estimate(
+        model, execution, weights, mesh.shape, topology, load, _optimizer_bytes(config), trained
+    )
     days = config.steps * expected.step_seconds / 86400
     return {
         "topology": str(topology),
@@ -167,6 +174,18 @@ def remedies(
     for remedy in REMEDIES:
         changed, changes = replaced(changed, remedy), changes | remedy
         found = plan(changed, topology, by_formula)
-        logging.info("tried %s: %s", changes, "fits" if found["fits"] else f"does not fit, {found['needed']}")
+        what = "fits" if found["fits"] else ", ".join(filter(None, ("does not fit", found["needed"])))
+        logging.info("tried %s: %s", " ".join(f"{key}={value}" for key, value in changes.items()), what)
         if found["fits"]:
             yield changes, found
+
+
+def lora_plan(config: StageConfig, topology: Topology, by_formula: bool = False) -> dict[str, Any] | None:
+    """The plan of a LoRA instead of the whole model, where that is what fits; else None."""
+    if config.lora is not None:
+        return None
+    # Where the base is makes no difference to a plan.
+    smaller = replaced(config, {"init_from": config.init_from or "base", "lora": LORA})
+    changes = {key: value for remedy in REMEDIES for key, value in remedy.items()} | {"execution.remat": "full"}
+    found = plan(replaced(smaller, changes), topology, by_formula)
+    return found if found["fits"] else None

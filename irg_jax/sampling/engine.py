@@ -21,17 +21,19 @@ def load_sampler(
     run: str | os.PathLike[str],
     preset: str = "",
     *,
+    step: int | None = None,
     mesh: MeshConfig | None = None,
     flow_step: FlowStep = euler_step,
     **changes: object,
 ) -> Sampler:
-    """A sampler with the EMA weights of a run's latest checkpoint, in the compute dtype, on this process's devices.
+    """A sampler with the EMA weights of a run's checkpoint, in the compute dtype, on this process's devices.
 
     With several processes, each loads a sampler of its own; none of them waits for another one.
 
     Args:
-      run: the folder of a run, of one of its stages, or of ``irg_jax.convert``.
+      run: the folder of a run, of one of its stages, of one of their checkpoints, or of ``irg_jax.convert``.
       preset: one of ``config.PRESETS``, which replaces the run's own timesteps and guidance.
+      step: of the checkpoint; the latest if not given.
       mesh: of the devices of this process. By default it has the run's axis tensor if that divides them, and all
         others on fsdp: the meshes of training are made for longer rows and other machines.
       flow_step: from one time point of an image to the next.
@@ -42,7 +44,7 @@ def load_sampler(
       UserError: no checkpoint, a damaged one, a tokenizer that is not the run's, an unknown preset, a key that
         ``sampling`` does not have, or a mesh that these devices or the weights cannot have.
     """
-    stage = open_stage(run)
+    stage = open_stage(run, step)
     model = stage.model
     execution = stage.section("execution", ExecutionConfig).on(jax.default_backend())
     sizes = {name: stage.config.data[name] for name in ("vae_image", "vit_image")}

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -90,11 +89,11 @@ def elsewhere(stage, trained):
     return replaced(stage, {"data.dir": f"{trained}/data/shapes", "data.tokenizer": f"{trained}/data/tokenizer"})
 
 
-def test_a_finished_run_says_so_at_once(run, stage, caplog):
+def test_a_finished_run_says_so_at_once(run, stage, caplog, monkeypatch):
     caplog.set_level("INFO")
-    start = time.monotonic()
+    for work in ("prepare", "train"):
+        monkeypatch.setattr(stages, work, lambda *arguments, **options: pytest.fail("there is nothing to do"))
     stages.run(stage, run)
-    assert time.monotonic() - start < 2
     assert [record.getMessage() for record in caplog.records] == [
         "train: finished at step 2",
         f"finished; nothing is left to do in {run}",
