@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import ConfigDict, FieldReference, config_flags
 
-from irg_jax.core import compile_cache
+from irg_jax.core import compile_cache, platforms
 from irg_jax.core.config.files import load, normalize
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import ConfigError, StorageError, UserError, check
@@ -62,6 +62,7 @@ def run_command(
     message = ""
     try:
         arguments = (parse(_load_with_overrides(known, argv)),) if parse is not None else _parse_flags(known, argv)
+        platforms.skip_missing_tpus()
         compile_cache.enable(known[_CACHE_FLAG].value)
         status = main(*arguments)
         message = f"ended with status {status}" if status else ""
