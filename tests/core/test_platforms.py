@@ -14,7 +14,7 @@ def elsewhere(monkeypatch):
     """A machine without the environment of a TPU VM, where jax is not imported yet."""
     for name in platforms._VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "libtpu" else None)
 
 
