@@ -14,10 +14,9 @@ from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.checkpoints.weights import read_ema
 from irg_jax.core.config.files import to_json
-from irg_jax.core.small_files import copy_files
 from irg_jax.core.storage import as_path
 from irg_jax.core.tree import count_weights
-from irg_jax.data import factory, pipeline
+from irg_jax.data import factory, pipeline, tokenizer
 from irg_jax.data.packing import layout
 from irg_jax.sharding import processes
 from irg_jax.sharding.batches import abstract_batch, batch_shardings, local_rows, replicate, shard_batch
@@ -155,7 +154,7 @@ def _compile(program: Program, config: StageConfig, frozen: FrozenParams, mesh: 
 
 def _copy_assets(config: StageConfig, workdir: Path) -> None:
     """Makes the run's folder complete without the folders that it started from."""
-    copy_files(config.data.tokenizer, workdir / "tokenizer")
+    tokenizer.copy(config.data.tokenizer, workdir / "tokenizer")
     assets.copy(config.init_from, workdir)
 
 
