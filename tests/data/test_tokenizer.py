@@ -167,7 +167,7 @@ TWO_SPECIAL = {"additional_special_tokens": ["<extra>", "<|im_start|>"], "eos_to
         ({"drop": SLOW, "config": {"added_tokens_decoder": decoder(QWEN_IDS)}}, [500, 501, 502, 509, 510]),
         ({"drop": (*SLOW, "tokenizer_config.json"), "added_tokens": QWEN_IDS}, [500, 501, 502, 509, 510]),
         ({"tokenizer": FIRST_THREE, "config": {"added_tokens_decoder": decoder(QWEN_IDS)}}, [500, 501, 502, 509, 510]),
-        ({"drop": SLOW, "config": {"added_tokens_decoder": decoder({token: 1010 - i for token, i in QWEN_IDS.items()})}},
+        ({"drop": SLOW, "config": {"added_tokens_decoder": decoder({t: 1010 - i for t, i in QWEN_IDS.items()})}},
          [510, 509, 508, 501, 500]),
         ({"tokenizer": REVERSED, "config": {"added_tokens_decoder": None}}, [504, 503, 502, 501, 500]),
         ({"drop": SLOW, "config": {"added_tokens_decoder": None}}, [501, 502, 500, 503, 504]),

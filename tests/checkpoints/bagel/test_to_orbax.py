@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from irg_jax.checkpoints.bagel import names, orbax_item, to_orbax
-from irg_jax.checkpoints.bagel.folder import KEPT_TABLES
+from irg_jax.checkpoints.bagel.contents import KEPT_TABLES
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.config.files import from_json
 from irg_jax.core.config.schema import dataclass_from_mapping
