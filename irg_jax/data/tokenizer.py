@@ -128,7 +128,7 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
         written completely or not at all, ``tokenizer.json`` last.
 
     Raises:
-      UserError: ``vocab_size`` is too small, or the folder cannot be written to.
+      UserError: ``vocab_size`` is too small, or the folder cannot be written to or holds another tokenizer.
       StorageError: the storage went on answering with errors.
     """
     smallest = 256 + len(SPECIAL_TOKENS)
@@ -166,9 +166,20 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
     files[tokenizer_files.CONFIG] = json.dumps(tokenizer_config, indent=1)
     files[tokenizer_files.WHOLE] = tokenizer.to_str(pretty=True)  # last: with it the folder is complete
     small_files.make_folder(directory)
+    _refuse_other_vocab(Path(directory) / tokenizer_files.VOCAB, files[tokenizer_files.VOCAB])
     for name, text in files.items():
         _write(Path(directory) / name, text)
     return Tokenizer(directory)
+
+
+def _refuse_other_vocab(path: Path, vocab: str) -> None:
+    """A folder with vocab.json and merges.txt alone is a tokenizer too, and must not be replaced by a trained one."""
+    try:
+        there = json.loads(small_files.read_text(path))
+    except (OSError, ValueError):
+        return  # missing, or cut by a crash
+    if there != json.loads(vocab):
+        raise UserError(f"{path}: belongs to another tokenizer; give another folder for the one that is trained here")
 
 
 def _write(path: Path, text: str) -> None:
