@@ -193,6 +193,12 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     refused(tmp_path, source, "eos_token_id 7, its tokenizer 502")
 
 
+def test_the_target_is_looked_at_before_the_source(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/o: cannot be written: Not a directory"):
+        to_orbax.convert(tmp_path / "nowhere", tmp_path / "file" / "o", overwrite=False)
+
+
 # --- shards that do not match their index
 
 
