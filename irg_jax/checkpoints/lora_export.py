@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 
 import jax
@@ -16,6 +15,7 @@ from irg_jax.checkpoints.weights import SavedStage, lora_factors, model_weights
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
 from irg_jax.core.tree import weight_name
+from irg_jax.data import tokenizer
 from irg_jax.models.lora import LoRAConfig
 
 
@@ -39,7 +39,7 @@ def write_merged(stage: SavedStage, target: Path) -> None:
         config.lora = None
     target.mkdir(parents=True)
     assets.copy(stage.folder, target)
-    shutil.copytree(stage.folder / "tokenizer", target / "tokenizer")
+    tokenizer.copy(stage.folder / "tokenizer", target / "tokenizer")
     with Checkpointer(target / "checkpoints") as checkpoints:
         checkpoints.save_weights(weights, meta={"config": to_json(config)})
     logging.info("%s: merged weights", target)

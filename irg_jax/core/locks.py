@@ -17,7 +17,7 @@ _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike[str], what: str) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str], what: str, *, wait: bool = False) -> Iterator[None]:
     """Holds a folder while the block runs; the kernel gives it free when this process dies, however it does.
 
     The lock is on the file ``.lock`` in the folder, which stays. On a bucket there are no locks, and file systems
@@ -26,9 +26,10 @@ def locked(folder: str | os.PathLike[str], what: str) -> Iterator[None]:
     Args:
       folder: made if it is missing.
       what: the flag that names it, for the error: ``--workdir``.
+      wait: whether to wait until another process that holds it gives it free, which is logged.
 
     Raises:
-      UserError: another process holds it, or it cannot be written to.
+      UserError: another process holds it (without ``wait``), or it cannot be written to.
     """
     if is_url(folder):
         yield
@@ -44,14 +45,18 @@ def locked(folder: str | os.PathLike[str], what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES) and wait:
+                logging.info("%s: waiting for the process that writes there (%s)", folder, file.read().strip())
+                fcntl.flock(file, fcntl.LOCK_EX)
+            elif error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise UserError(
                     f"{what}: another process is writing to {folder} ({file.read().strip() or 'unknown'}); wait until "
                     "it ends, or choose another folder"
                 ) from error
-            if error.errno not in _UNSUPPORTED:
+            elif error.errno not in _UNSUPPORTED:
                 raise
-            logging.warning("%s: its file system has no locks; start only one process that writes here", folder)
+            else:
+                logging.warning("%s: its file system has no locks; start only one process that writes here", folder)
         file.seek(0)
         file.truncate()
         json.dump({"process": os.getpid(), "host": socket.gethostname()}, file)

@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from irg_jax.core.errors import UserError
@@ -102,6 +102,7 @@ def copy_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) ->
 
     def attempt() -> None:
         with _blamed(origin, "cannot be read"):
+            _check_regular(origin)
             size, opened = _size(origin), origin.open("rb")
         with opened:
             if copy.exists() and _size(copy) == size:
@@ -140,14 +141,49 @@ def copy_files(
       StorageError: the storage went on answering with errors.
     """
     origin, folder = as_path(source), as_path(target)
-    if not retry(origin.is_dir, f"{origin}: cannot be read"):
-        raise UserError(f"{origin}: no such folder")
-    if origin == folder or (isinstance(folder, Path) and folder.exists() and origin.resolve() == folder.resolve()):
+    with _blamed(origin, "cannot be read"):
+        if not retry(origin.is_dir, f"{origin}: cannot be read"):
+            raise UserError(f"{origin}: no such folder")
+        found = retry(lambda: sorted(origin.iterdir()), f"{origin}: cannot be read")
+        files = [file for file in found if not file.is_dir() and (names is None or file.name in names)]
+    if is_same_folder(origin, folder):
         return
-    retry(lambda: folder.mkdir(parents=True, exist_ok=True), f"{folder}: cannot be made")
-    for file in sorted(origin.iterdir()):
-        if not file.is_dir() and (names is None or file.name in names):
-            copy_file(file, folder / file.name)
+    make_folder(folder)
+    for file in files:
+        copy_file(file, folder / file.name)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, and those above it, if it is missing. Raises UserError or StorageError where that fails."""
+    folder = as_path(path)
+    with _blamed(folder, "cannot be made"):
+        retry(lambda: folder.mkdir(parents=True, exist_ok=True), f"{folder}: cannot be made")
+
+
+def is_same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths are the same folder, however they are written and through whatever links."""
+    first, second = as_path(one), as_path(other)
+    if is_url(first) or is_url(second):
+        return os.fspath(first).rstrip("/") == os.fspath(second).rstrip("/")
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file, a folder or a link, also one whose end is missing: reading that one names it.
+
+    ``Path.exists`` takes such a link for a missing file, which is then left out without a word.
+
+    Raises:
+      UserError: the folder around it cannot be read.
+    """
+    if is_url(path):
+        return as_path(path).exists()
+    with _blamed(as_path(path), "cannot be read"):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 def is_hidden(path: str | os.PathLike[str]) -> bool:
@@ -164,6 +200,14 @@ def _blamed(path: AnyPath, what: str) -> Any:
         if is_transient(error):
             raise
         raise UserError(f"{path}: {what} ({storage_reason(error)})") from error
+
+
+def _check_regular(path: AnyPath) -> None:
+    """Raises a UserError for a pipe, a socket or a device: to read it could take forever."""
+    if not is_url(path):
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise UserError(f"{path}: cannot be read (not a regular file); remove it")
 
 
 def _size(path: AnyPath) -> int:

@@ -2,13 +2,17 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from irg_jax.core import small_files
 from irg_jax.core.errors import UserError
+from irg_jax.core.storage import as_path, retry, storage_reason
+from irg_jax.data import tokenizer_files
 
 # Qwen2 splits text into these pieces before it merges bytes: contractions, words, digits, punctuation, white space.
 _PIECES = (
@@ -18,6 +22,7 @@ _PIECES = (
 PAD, BOS, EOS = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 SPECIAL_TOKENS = (PAD, BOS, EOS, VISION_START, VISION_END)
+FILES = tokenizer_files.FILES  # of a tokenizer, those that it has
 _CACHED_TEXTS = 1 << 16
 
 
@@ -25,18 +30,19 @@ class Tokenizer:
     """Text to ids and back, with the ids of the special tokens of a conversation.
 
     Args:
-      directory: holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``. Special tokens that the files lack are
-        added after the vocabulary in the order of ``SPECIAL_TOKENS``, as the published code does.
+      directory: holds ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``, and perhaps more of ``FILES``. Added
+        tokens have the ids that the files declare. Special tokens that no file declares come after them, in the order
+        of ``SPECIAL_TOKENS``, as in the published code.
 
     Raises:
-      UserError: files missing or unreadable.
+      UserError: files missing or unreadable, or a token that cannot have the id that they declare.
     """
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory)
         self._cache: dict[str, tuple[int, ...]] = {}
-        self._tokenizer = _read(self.directory)
-        self._tokenizer.add_special_tokens([tokenizers.AddedToken(t, normalized=False) for t in SPECIAL_TOKENS])
+        self._tokenizer = tokenizer_files.read(self.directory, _make)
+        tokenizer_files.add_missing(self._tokenizer, SPECIAL_TOKENS)
         self.pad, self.bos, self.eos, self.vision_start, self.vision_end = map(self._special, SPECIAL_TOKENS)
 
     def _special(self, token: str) -> int:
@@ -46,8 +52,8 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """Ids in use: the embedding needs at least this many rows."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+        """The largest id and one: the embedding needs at least this many rows."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Ids of ``text``, without special tokens around it. Cached, since the six modes share their texts."""
@@ -63,18 +69,72 @@ class Tokenizer:
         return self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=True)
 
 
+def is_complete(directory: str | os.PathLike) -> bool:
+    """Whether a tokenizer is there: ``train`` writes ``tokenizer.json`` last. An empty or cut one is none.
+
+    Raises:
+      UserError: the file is there and cannot be read.
+    """
+    path = Path(directory) / tokenizer_files.WHOLE
+    if not small_files.is_there(path):
+        return False
+    try:
+        return isinstance(json.loads(small_files.read_text(path)), dict)
+    except ValueError:
+        return False
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({storage_reason(error)}); remove it") from error
+
+
+def copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copies a tokenizer's own files, without permissions, into a folder that is made if it is missing.
+
+    Whatever else is in the source stays there: it may be the folder of a whole model. Files that are there already stay
+    as they are, and nothing is copied onto itself.
+
+    Raises:
+      UserError: the source has no tokenizer, a file cannot be read or written, or the target has another tokenizer.
+      StorageError: the storage went on answering with errors.
+    """
+    origin, folder = as_path(source), as_path(target)
+    names = [name for name in FILES if small_files.is_there(origin / name)]
+    if not names:
+        raise UserError(f"{origin}: no tokenizer here; give the folder that holds {tokenizer_files.WHOLE}")
+    if small_files.is_same_folder(origin, folder):
+        return
+    for name in names:
+        if small_files.is_there(folder / name) and _content(folder / name) != _content(origin / name):
+            raise UserError(
+                f"{folder / name}: differs from {origin / name}, and a run keeps its tokenizer; give {folder} as "
+                "tokenizer, or start another run"
+            )
+    small_files.copy_files(origin, folder, names)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return retry(path.read_bytes, f"{path}: cannot be read")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({storage_reason(error)}); copy the tokenizer again") from error
+
+
 def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -> Tokenizer:
     """Trains a tokenizer on ``texts`` and writes it in Qwen2's file format.
 
     Args:
       texts: the training texts; the result depends only on them and on ``vocab_size``.
       vocab_size: total number of ids, at least 256 bytes + the special tokens.
-      directory: where ``tokenizer.json``, ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json`` go.
+      directory: where ``tokenizer.json``, ``vocab.json``, ``merges.txt`` and ``tokenizer_config.json`` go; each is
+        written completely or not at all, ``tokenizer.json`` last.
+
+    Raises:
+      UserError: ``vocab_size`` is too small, or the folder cannot be written to or holds another tokenizer.
+      StorageError: the storage went on answering with errors.
     """
     smallest = 256 + len(SPECIAL_TOKENS)
     if vocab_size < smallest:
         raise UserError(f"vocab_size {vocab_size} is too small for a byte-level tokenizer; use at least {smallest}")
-    tokenizer = _empty(models.BPE())
+    tokenizer = _make(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -82,9 +142,6 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([tokenizers.AddedToken(t, normalized=False) for t in SPECIAL_TOKENS])
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.model.save(str(directory))
     added = {
         str(tokenizer.token_to_id(t)): {"content": t, "special": True, "normalized": False} for t in SPECIAL_TOKENS
     }
@@ -101,28 +158,38 @@ def train(texts: Iterable[str], vocab_size: int, directory: str | os.PathLike) -
         "clean_up_tokenization_spaces": False,
         "model_max_length": 131072,
     }
-    (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=1), encoding="utf-8")
-    # Written last, because a folder with tokenizer.json counts as complete.
-    temporary = directory / "tokenizer.json.tmp"
-    tokenizer.save(str(temporary))
-    temporary.replace(directory / "tokenizer.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        tokenizer.model.save(scratch)  # the library writes in place
+        files = {
+            name: Path(scratch, name).read_text("utf-8") for name in (tokenizer_files.VOCAB, tokenizer_files.MERGES)
+        }
+    files[tokenizer_files.CONFIG] = json.dumps(tokenizer_config, indent=1)
+    files[tokenizer_files.WHOLE] = tokenizer.to_str(pretty=True)  # last: with it the folder is complete
+    small_files.make_folder(directory)
+    _refuse_other_vocab(Path(directory) / tokenizer_files.VOCAB, files[tokenizer_files.VOCAB])
+    for name, text in files.items():
+        _write(Path(directory) / name, text)
     return Tokenizer(directory)
 
 
-def _read(directory: Path) -> tokenizers.Tokenizer:
-    whole, vocab, merges = (directory / n for n in ("tokenizer.json", "vocab.json", "merges.txt"))
+def _refuse_other_vocab(path: Path, vocab: str) -> None:
+    """A folder with vocab.json and merges.txt alone is a tokenizer too, and must not be replaced by a trained one."""
     try:
-        if whole.exists():
-            return tokenizers.Tokenizer.from_file(str(whole))
-        if vocab.exists() and merges.exists():
-            return _empty(models.BPE.from_file(str(vocab), str(merges)))
-    except Exception as error:  # the library raises bare Exception
-        message = f"{directory}: the tokenizer files cannot be read ({error}); copy or train them again"
-        raise UserError(message) from error
-    raise UserError(f"{directory}: no tokenizer here; it needs tokenizer.json, or vocab.json and merges.txt")
+        there = json.loads(small_files.read_text(path))
+    except (OSError, ValueError):
+        return  # missing, or cut by a crash
+    if there != json.loads(vocab):
+        raise UserError(f"{path}: belongs to another tokenizer; give another folder for the one that is trained here")
 
 
-def _empty(model: models.Model) -> tokenizers.Tokenizer:
+def _write(path: Path, text: str) -> None:
+    try:
+        retry(lambda: small_files.write_text(path, text), f"{path}: cannot be written")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({storage_reason(error)}); choose another folder") from error
+
+
+def _make(model: models.Model) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

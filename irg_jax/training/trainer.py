@@ -16,9 +16,8 @@ from irg_jax.checkpoints.space import require_space
 from irg_jax.checkpoints.weights import Origin, check_origin, digest, find_origin, read_ema
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import copy_files
 from irg_jax.core.tree import count_weights
-from irg_jax.data import factory, pipeline
+from irg_jax.data import factory, pipeline, tokenizer
 from irg_jax.data.packing import layout
 from irg_jax.sharding import processes
 from irg_jax.sharding.batches import abstract_batch, batch_shardings, local_rows, replicate, shard_batch
@@ -175,7 +174,7 @@ def _compile(program: Program, config: StageConfig, frozen: FrozenParams, mesh: 
 
 def _copy_assets(config: StageConfig, workdir: Path) -> None:
     """Makes the run's folder complete without the folders that it started from."""
-    copy_files(config.data.tokenizer, workdir / "tokenizer")
+    tokenizer.copy(config.data.tokenizer, workdir / "tokenizer")
     assets.copy(config.init_from, workdir)
 
 

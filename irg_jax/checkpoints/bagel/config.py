@@ -9,6 +9,7 @@ from typing import Any
 from irg_jax.checkpoints.bagel import vae
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import ConfigError, UserError
+from irg_jax.core.small_files import is_there, read_text
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.models.config import ExecutionConfig, FluxVAEConfig, ModelConfig
 
@@ -55,7 +56,7 @@ def read(folder: Path) -> ModelConfig:
     Raises:
       UserError: a file is missing or unreadable, or the folder describes an unsupported model: every such key, by file.
     """
-    top = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    top = read_json(folder / "config.json") if is_there(folder / "config.json") else {}
     llm, vit = read_json(folder / "llm_config.json"), read_json(folder / "vit_config.json")
     # config.json repeats some keys of the other files, and has others that they lack.
     inner_llm, inner_vit = dict(top.get("llm_config") or {}), dict(top.get("vit_config") or {})
@@ -228,7 +229,7 @@ def check_tokenizer(folder: Path, model: ModelConfig, llm: Mapping[str, Any]) ->
     Args:
       folder: the folder with the tokenizer's files.
       model: its embedding must have a row for every id, including special tokens that are added to the tokenizer.
-      llm: the decoder's published config, with the ids of two special tokens.
+      llm: the decoder's published config, with the ids of some special tokens.
 
     Raises:
       UserError: no tokenizer, or one of another model.
@@ -239,10 +240,26 @@ def check_tokenizer(folder: Path, model: ModelConfig, llm: Mapping[str, Any]) ->
             f"{folder}: its tokenizer has {tokenizer.size} ids with the special tokens, the embedding has "
             f"{model.decoder.vocab} rows: it belongs to another model; copy the tokenizer files of this one"
         )
-    for key, expected in (("bos_token_id", tokenizer.bos), ("eos_token_id", tokenizer.eos)):
-        if llm.get(key) is not None and llm[key] not in (expected, tokenizer.pad):
+    expected = {
+        "bos_token_id": (tokenizer.bos, tokenizer.pad),
+        "eos_token_id": (tokenizer.eos, tokenizer.pad),
+        "vision_start_token_id": (tokenizer.vision_start,),
+        "vision_end_token_id": (tokenizer.vision_end,),
+    }
+    given = {key: value if isinstance(value, list) else [value] for key, value in llm.items()}
+    for key in (key for key in given if key.endswith("_token_id")):
+        beyond = [i for i in given[key] if isinstance(i, int) and i >= model.decoder.vocab]
+        if beyond:
             raise UserError(
-                f"{folder}: its config has {key} {llm[key]}, its tokenizer {expected} (or {tokenizer.pad}): "
+                f"{folder}: its config has {key} {beyond[0]}, the embedding has {model.decoder.vocab} rows: "
+                "copy the config files of this model again"
+            )
+    for key, ids in expected.items():
+        others = [i for i in given.get(key, ()) if i is not None and i not in ids]
+        if others:
+            names = f"{ids[0]}" + (f" (or {ids[1]})" if len(ids) > 1 else "")
+            raise UserError(
+                f"{folder}: its config has {key} {others[0]}, its tokenizer {names}: "
                 "the tokenizer belongs to another model; copy the tokenizer files of this one"
             )
     return tokenizer
@@ -251,7 +268,7 @@ def check_tokenizer(folder: Path, model: ModelConfig, llm: Mapping[str, Any]) ->
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object. Raises UserError if the file is unreadable or is not a JSON object."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -1,25 +1,20 @@
-"""Folders: finds the weight files, copies the other files, and reweight_map an old folder by a new one atomically."""
+"""Folders: finds the weight files, and replaces an old folder by a new one atomically."""
 
 import contextlib
-import logging
+import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from irg_jax.checkpoints.bagel.config import read_json
+from irg_jax.checkpoints.bagel.contents import INDEX, PICKLES
 from irg_jax.checkpoints.bagel.tensor_file import Tensor, TensorFile, read_header
 from irg_jax.core.errors import UserError
+from irg_jax.core.outputs import check_output_folder
+from irg_jax.core.small_files import is_there
 from irg_jax.core.storage import is_storage_error, storage_reason
-
-INDEX = ".safetensors.index.json"
-# Our own files in the ``bagel`` folder beside a checkpoint: headers of the converted files, and position tables that
-# differ from the formula in their last bits.
-LAYOUT, KEPT_TABLES = "irg_layout.json", "irg_position_tables.safetensors"
-VAE_FILE = "ae.safetensors"
-_TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 class Weights(NamedTuple):
@@ -49,13 +44,13 @@ def find_weights(folder: Path, names: Sequence[str]) -> Weights:
         raise UserError(f"{folder}: no such folder")
     for name in names:
         single, index = folder / f"{name}.safetensors", folder / f"{name}{INDEX}"
-        if single.is_file():
+        if is_there(single):
             file = read_header(single)
             return Weights([file], file.tensors)
-        if index.is_file():
+        if is_there(index):
             return _sharded(index)
     wanted = " or ".join(f"{name}.safetensors" for name in names)
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     note = f"; pickle files are never read ({', '.join(pickles)})" if pickles else ""
     raise UserError(f"{folder}: no weights here; expected {wanted}, or shards with {names[-1]}{INDEX}{note}")
 
@@ -88,44 +83,42 @@ def _sharded(index: Path) -> Weights:
     return Weights(files, tensors)
 
 
-def copy_assets(source: Path, target: Path, weights: Sequence[TensorFile]) -> None:
-    """Copies a published folder except for its weights and ``.git``.
+def check_target(target: Path, *, overwrite: bool, sources: Sequence[Path]) -> Path:
+    """Checks that a folder can be written, before the work; leaves nothing behind.
 
     Args:
-      source: the folder.
-      target: the new folder, created here.
-      weights: its weight files; a file of weights under the other published name is logged and not copied either.
+      target: the folder to create.
+      overwrite: whether an existing target may be replaced.
+      sources: folders and files that are read; none may be inside ``target`` or contain it.
+
+    Returns:
+      the absolute path of the folder, that of its end if it is a link.
+
+    Raises:
+      UserError: the target exists, overlaps with a source, or cannot be written.
     """
-    excluded = {file.path.name for file in weights}
-    for name in ("ema.safetensors", "model.safetensors"):
-        if (source / name).exists() and name not in excluded:
-            logging.info("%s: not copied, the weights are those of %s", source / name, ", ".join(sorted(excluded)))
-            excluded.add(name)
-    copy_files(source, target, {*excluded, ".git"})
-
-
-def copy_files(source: Path, target: Path, excluded: Collection[str]) -> None:
-    """Copies a folder except for those names at its top level, without permissions: read-only files become writable."""
-    target.mkdir(exist_ok=True)
-    for path in source.iterdir():
-        if path.name not in excluded:
-            if path.is_dir():
-                copy_files(path, target / path.name, ())
-            else:
-                shutil.copyfile(path, target / path.name)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copies the tokenizer's files into a folder, which is created if it is missing."""
-    target.mkdir(exist_ok=True)
-    for name in _TOKENIZER:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    target = target.absolute()
+    real = Path(os.path.realpath(target))
+    for source in (Path(os.path.realpath(source)) for source in sources):
+        if source == real or source in real.parents or real in source.parents:
+            raise UserError(f"{target}: is the source {source}, or one of them is inside the other")
+    above = next(path for path in target.parents if os.path.lexists(path))
+    if not above.is_dir():
+        raise UserError(f"{target}: cannot be written: Not a directory: {above}")
+    try:
+        if not overwrite and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
+            raise _exists(target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {storage_reason(error)}") from error
+    if target.is_symlink() and target.is_dir():
+        target = real  # the new folder is on the same disk
+    check_output_folder(target.parent, "--to")
+    return target
 
 
 @contextlib.contextmanager
 def replacing(target: Path, *, overwrite: bool, sources: Sequence[Path]) -> Iterator[Path]:
-    """Gives a new folder beside ``target`` that reweight_map it when the block succeeds, and is removed when it raises.
+    """Gives a new folder beside ``target`` that takes its place when the block succeeds, and is removed when it raises.
 
     Args:
       target: the folder to create.
@@ -135,20 +128,18 @@ def replacing(target: Path, *, overwrite: bool, sources: Sequence[Path]) -> Iter
     Raises:
       UserError: the target exists, overlaps with a source, or cannot be written.
     """
-    target = target.absolute()
-    for source in (source.resolve() for source in sources):
-        if source == target.resolve() or source in target.resolve().parents or target.resolve() in source.parents:
-            raise UserError(f"{target}: is the source {source}, or one of them is inside the other")
-    if not overwrite and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
-        raise UserError(f"{target}: exists already; choose another folder, or give --overwrite to replace it")
+    target = check_target(target, overwrite=overwrite, sources=sources)
     partial, old = (target.with_name(f".{target.name}.{what}.{os.getpid()}") for what in ("partial", "old"))
     try:
         partial.mkdir(parents=True)
         yield partial
-        _replace(target, partial, old)
+        _replace(target, partial, old, overwrite)
     except Exception as error:
         if isinstance(error, UserError) or not is_storage_error(error):
             raise
+        culprit = _read_file(error, sources)
+        if culprit is not None:
+            raise UserError(f"{culprit}: cannot be read: {storage_reason(error)}") from error
         raise UserError(f"{target}: cannot be written: {storage_reason(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -161,17 +152,52 @@ def require_space(target: Path, size: int) -> None:
         raise UserError(f"{target.parent}: needs {size / 1e9:.1f} GB of free space, has {free / 1e9:.1f} GB")
 
 
-def _replace(target: Path, partial: Path, old: Path) -> None:
-    if not target.exists():
-        partial.rename(target)
-        return
-    target.rename(old)
+def _read_file(error: BaseException, sources: Sequence[Path]) -> str | None:
+    """The file of a source that an error is about, if it is."""
+    path = getattr(error, "filename", None)
+    if not isinstance(path, str):
+        return None
+    return path if any(Path(path).absolute().is_relative_to(source.absolute()) for source in sources) else None
+
+
+def _exists(target: Path) -> UserError:
+    return UserError(f"{target}: exists already; choose another folder, or give --overwrite to replace it")
+
+
+def _replace(target: Path, partial: Path, old: Path, overwrite: bool) -> None:
+    """Renames ``partial``; another process may write the same target meanwhile, and neither sees half of a folder."""
+    while True:
+        try:
+            partial.rename(target)  # an empty folder is replaced
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or not os.path.lexists(target):
+                raise
+            if not overwrite:
+                raise _exists(target) from error
+        try:
+            target.rename(old)
+        except FileNotFoundError:
+            continue  # the other process has just taken it away
+        try:
+            done = _move_in(partial, target)
+        except BaseException:
+            _move_in(old, target)
+            raise
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+        if done:
+            return
+
+
+def _move_in(folder: Path, target: Path) -> bool:
+    """Whether the folder could be renamed: not if another process was faster."""
     try:
-        partial.rename(target)
-    except BaseException:
-        old.rename(target)
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
         raise
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink()
+    return True

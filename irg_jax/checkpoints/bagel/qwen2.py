@@ -4,11 +4,9 @@ Both experts start as copies of the language model. Weights that none of these h
 and k norms to one, ``llm2vae`` to zero, the connector and the other new layers at random.
 """
 
-import json
 import logging
 import math
 import re
-import shutil
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,9 +18,12 @@ import numpy as np
 
 from irg_jax.checkpoints.bagel import assets, checks, folder, names, tensor_file, to_orbax, vae
 from irg_jax.checkpoints.bagel import config as bagel_config
+from irg_jax.checkpoints.bagel.contents import VAE_FILE
 from irg_jax.checkpoints.bagel.names import WeightSlot
 from irg_jax.checkpoints.bagel.tensor_file import DTYPES, Tensor
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import copy_file, is_there, write_json
+from irg_jax.data import tokenizer
 from irg_jax.models.config import ModelConfig
 
 _LLM, _VIT = "language_model.", "vit_model."
@@ -109,6 +110,8 @@ def convert(parts: Parts, target: Path, *, seed: int, overwrite: bool) -> None:
     Raises:
       UserError: all problems of a part, or a target that cannot be written.
     """
+    given = [path for path in parts if path is not None]
+    folder.check_target(target, overwrite=overwrite, sources=given)
     llm = folder.find_weights(parts.llm, ("model",)).tensors
     vit = _tensors(parts.vit) if parts.vit is not None else {}
     vae_config = vae.read_config(parts.vae.parent) if parts.vae is not None else vae.PUBLISHED
@@ -122,17 +125,16 @@ def convert(parts: Parts, target: Path, *, seed: int, overwrite: bool) -> None:
         _check(parts.vit, vit, _expected_vit(model), optional=_unused_layers(vit, model))
     if parts.vae is not None:
         checks.require_vae(parts.vae, vae_config)
-    tokenizer = bagel_config.check_tokenizer(parts.llm, model, bagel_config.read_json(parts.llm / "config.json"))
+    found = bagel_config.check_tokenizer(parts.llm, model, bagel_config.read_json(parts.llm / "config.json"))
     dtype = to_orbax.compute_dtype(llm["model.embed_tokens.weight"])
     source = PartsSource(llm, vit, seed)
-    given = [path for path in parts if path is not None]
     with folder.replacing(target, overwrite=overwrite, sources=given) as partial:
         beside = partial / assets.NAME
-        folder.copy_tokenizer(parts.llm, beside)
-        for name, values in bagel_config.config_files(model, tokenizer).items():
-            (beside / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+        tokenizer.copy(parts.llm, beside)
+        for name, values in bagel_config.config_files(model, found).items():
+            write_json(beside / name, values)
         if parts.vae is not None:
-            shutil.copyfile(parts.vae, beside / folder.VAE_FILE)
+            copy_file(parts.vae, beside / VAE_FILE)
         to_orbax.write(partial, target, model, dtype, source)
         if source.not_finite:
             problems = checks.grouped((key, "contains NaN or infinity") for key in source.not_finite)
@@ -140,7 +142,7 @@ def convert(parts: Parts, target: Path, *, seed: int, overwrite: bool) -> None:
     if parts.vit is None:
         logging.info("no --vit: the image encoder is initialized at random and has to be trained")
     if parts.vae is None:
-        path = target / assets.NAME / folder.VAE_FILE
+        path = target / assets.NAME / VAE_FILE
         logging.info("no --vae: copy FLUX's ae.safetensors to %s before training or sampling", path)
 
 
@@ -151,7 +153,7 @@ def _vit_section(path: Path, tensors: Mapping[str, Tensor]) -> dict:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    if path.is_file():
+    if is_there(path) and not path.is_dir():
         return tensor_file.read_header(path).tensors
     return folder.find_weights(path, ("model",)).tensors
 

@@ -3,7 +3,6 @@
 Its files, names and shapes are those of the published one, to measure a conversion without the real checkpoint.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from absl import flags
 
 from irg_jax.checkpoints.bagel import config as bagel_config
 from irg_jax.checkpoints.bagel import names, tensor_file, vae
-from irg_jax.checkpoints.bagel.folder import VAE_FILE
+from irg_jax.checkpoints.bagel.contents import VAE_FILE
 from irg_jax.checkpoints.bagel.tensor_file import DTYPES
 from irg_jax.core.config.command_line import run_command
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import write_json
 from irg_jax.data import tokenizer
 from irg_jax.models.config import FluxVAEConfig, ModelConfig
 
@@ -48,7 +48,7 @@ def write(folder: Path, model: ModelConfig, dtype: str = "BF16", seed: int = 0) 
     folder.mkdir(parents=True)
     trained = tokenizer.train(["an image of nothing"], 300, folder)
     for name, values in bagel_config.config_files(model, trained).items():
-        (folder / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_json(folder / name, values)
     shapes = {key: slot.shape for key, slot in names.slots(model).items()}
     tables = {key: names.fixed_table(*sizes) for key, sizes in names.fixed_tables(model).items()}
     shapes |= {key: table.shape for key, table in tables.items()}

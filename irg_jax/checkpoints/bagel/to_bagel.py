@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 import tensorstore as ts
 
-from irg_jax.checkpoints.bagel import assets, checks, folder, names, orbax_item, tensor_file
+from irg_jax.checkpoints.bagel import assets, checks, contents, folder, names, orbax_item, tensor_file
 from irg_jax.checkpoints.bagel import config as bagel_config
-from irg_jax.checkpoints.bagel.folder import KEPT_TABLES, LAYOUT
+from irg_jax.checkpoints.bagel.contents import INDEX, KEPT_TABLES, LAYOUT, VAE_FILE
 from irg_jax.checkpoints.bagel.names import ROWS, WeightSlot
 from irg_jax.checkpoints.bagel.tensor_file import CODES, DTYPES, Tensor, TensorFile
 from irg_jax.checkpoints.weights import open_stage
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import is_there, write_json, write_text
+from irg_jax.data import tokenizer
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.models.config import ModelConfig
 
@@ -55,13 +57,13 @@ def convert(source: Path, target: Path, *, weights: str, dtype: str | None, over
     """
     checkpoint = open_checkpoint(source, weights)
     published = checkpoint.stage / assets.NAME
-    layout = bagel_config.read_json(published / LAYOUT) if (published / LAYOUT).exists() else {}
+    layout = contents.read_layout(published)
     # The target may be inside the run, but not inside the folders that are read.
     read = [checkpoint.stage / name for name in ("checkpoints", assets.NAME, "tokenizer")]
+    folder.check_target(target, overwrite=overwrite, sources=read)
     with folder.replacing(target, overwrite=overwrite, sources=read) as partial:
-        _write_assets(checkpoint, published, partial)
         files = _plan(checkpoint, layout, None if dtype is None else DTYPE_CODES[dtype], partial)
-        folder.require_space(partial, sum(file.nbytes for file in files))
+        _write_assets(checkpoint, published, partial, sum(file.nbytes for file in files))
         with tensor_file.Writer(files) as writer:
             tensors = {key: tensor for file in files for key, tensor in file.tensors.items()}
             not_finite = _write_weights(checkpoint, tensors, writer)
@@ -103,25 +105,40 @@ def open_checkpoint(run: Path, weights: str) -> Checkpoint:
     return Checkpoint(stage.folder, step, model, arrays)
 
 
-def _write_assets(checkpoint: Checkpoint, published: Path, target: Path) -> None:
-    """Writes the files beside the weights: the published ones if the run has them, else new ones for its config."""
-    if published.is_dir():
+def _write_assets(checkpoint: Checkpoint, published: Path, target: Path, weights: int) -> None:
+    """Writes the files beside the weights: the published ones if the run has them, else new ones for its config.
+
+    Args:
+      checkpoint: the checkpoint.
+      published: the run's folder of published files.
+      target: the folder to write to.
+      weights: size of the weights that will be written there too.
+    """
+    if is_there(published):
         if bagel_config.read(published) != checkpoint.model:
             raise UserError(f"{published}: describes another model than the checkpoint beside it")
-        folder.copy_files(published, target, {LAYOUT, KEPT_TABLES})
+        in_use = contents.published_weights(published)
+        found = contents.look(published, in_use, without=(LAYOUT, KEPT_TABLES))
+        folder.require_space(target, weights + found.size)
+        contents.copy(published, found, target)
         return
-    tokenizer = checkpoint.stage / "tokenizer"
-    for name, values in bagel_config.config_files(checkpoint.model, Tokenizer(tokenizer)).items():
-        (target / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
-    folder.copy_tokenizer(tokenizer, target)
-    logging.info("%s: not found; copy %s into the new folder", published, folder.VAE_FILE)
+    folder.require_space(target, weights)
+    files = checkpoint.stage / "tokenizer"
+    for name, values in bagel_config.config_files(checkpoint.model, Tokenizer(files)).items():
+        write_json(target / name, values)
+    tokenizer.copy(files, target)
+    logging.info("%s: not found; copy %s into the new folder", published, VAE_FILE)
 
 
 def _plan(checkpoint: Checkpoint, layout: Mapping[str, str], dtype: str | None, target: Path) -> list[TensorFile]:
     """Plans the files to write: with the published headers if they are known, else one file with sorted keys."""
     shapes = {key: slot.shape for key, slot in names.slots(checkpoint.model).items()}
     saved = {key: _saved_dtype(checkpoint, slot) for key, slot in names.slots(checkpoint.model).items()}
-    published = [tensor_file.parse_header(target / name, header) for name, header in layout.items()]
+    try:
+        published = [tensor_file.parse_header(target / name, header) for name, header in layout.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        path = checkpoint.stage / assets.NAME / LAYOUT
+        raise UserError(f"{path}: is damaged ({error}); remove it, or convert the model again") from error
     original = {key: tensor.dtype for file in published for key, tensor in file.tensors.items()}
     for key, (side, size) in names.fixed_tables(checkpoint.model).items():
         shapes[key] = (side * side, size)
@@ -192,7 +209,7 @@ def _blocks(array: ts.TensorStore, row: names.Row) -> Iterator[tuple[slice, ...]
 
 
 def _write_tables(model: ModelConfig, kept: Path, tensors: Mapping[str, Tensor], writer: tensor_file.Writer) -> None:
-    saved = tensor_file.read_header(kept).tensors if kept.exists() else {}
+    saved = tensor_file.read_header(kept).tensors if is_there(kept) else {}
     for key, (side, size) in names.fixed_tables(model).items():
         table = tensor_file.read_rows(saved[key], 0, side**2) if key in saved else names.fixed_table(side, size)
         writer.put(tensors[key], table.astype(DTYPES[tensors[key].dtype]), 0)
@@ -200,10 +217,10 @@ def _write_tables(model: ModelConfig, kept: Path, tensors: Mapping[str, Tensor],
 
 def _update_index(target: Path, files: list[TensorFile]) -> None:
     """Updates the total size in the index of shards that now have another dtype."""
-    for path in target.glob(f"*{folder.INDEX}"):
+    for path in target.glob(f"*{INDEX}"):
         index = bagel_config.read_json(path)
         index["metadata"] = {
             **index.get("metadata", {}),
             "total_size": sum(tensor.nbytes for file in files for tensor in file.tensors.values()),
         }
-        path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(index, indent=2) + "\n")

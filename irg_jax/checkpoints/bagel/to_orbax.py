@@ -10,14 +10,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from irg_jax.checkpoints.bagel import assets, checks, folder, names, orbax_item, tensor_file, vae
+from irg_jax.checkpoints.bagel import assets, checks, contents, folder, names, orbax_item, tensor_file, vae
 from irg_jax.checkpoints.bagel import config as bagel_config
+from irg_jax.checkpoints.bagel.contents import KEPT_TABLES, LAYOUT, VAE_FILE
 from irg_jax.checkpoints.bagel.names import WeightSlot
 from irg_jax.checkpoints.bagel.orbax_item import Index, LazyArray
 from irg_jax.checkpoints.bagel.tensor_file import CODES, DTYPES, Tensor
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import is_there, write_text
 from irg_jax.core.tree import weight_name
+from irg_jax.data import tokenizer
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.transformer import abstract_model
 
@@ -69,31 +72,41 @@ def convert(source: Path, target: Path, *, overwrite: bool) -> None:
     Raises:
       UserError: all problems of the source, or a target that cannot be written.
     """
+    folder.check_target(target, overwrite=overwrite, sources=[source])
     weights = folder.find_weights(source, WEIGHT_FILES)
+    found = look(source, weights)
+    if found.problems:
+        raise UserError("; ".join(found.problems))
     model = bagel_config.read(source)
     problems = checks.table_problems(weights.tensors, model)
     if problems:
         raise UserError(f"{source}: its weights are not those that its config describes: {'; '.join(problems)}")
     bagel_config.check_tokenizer(source, model, bagel_config.read_json(source / "llm_config.json"))
-    if (source / folder.VAE_FILE).exists():
-        checks.require_vae(source / folder.VAE_FILE, vae.read_config(source))
+    if is_there(source / VAE_FILE):
+        checks.require_vae(source / VAE_FILE, vae.read_config(source))
     else:
-        logging.info("%s: has no %s; copy it there before training or sampling", source, folder.VAE_FILE)
+        logging.info("%s: has no %s; copy it there before training or sampling", source, VAE_FILE)
     problems, kept = checks.position_problems(weights.tensors, model)
     dtype = compute_dtype(weights.tensors[names.EMBEDDING])
     reader = FileSource(weights.tensors)
     with folder.replacing(target, overwrite=overwrite, sources=[source]) as partial:
-        folder.require_space(partial, size_of(source))
+        folder.require_space(partial, found.size + sum(file.nbytes for file in weights.files))
         beside = partial / assets.NAME
-        folder.copy_assets(source, beside, weights.files)
+        contents.copy(source, found, beside)
         headers = {file.path.name: file.header for file in weights.files}
-        (beside / folder.LAYOUT).write_text(json.dumps(headers), encoding="utf-8")
+        write_text(beside / LAYOUT, json.dumps(headers))
         if kept:
-            save_tables(beside / folder.KEPT_TABLES, kept)
+            save_tables(beside / KEPT_TABLES, kept)
         write(partial, target, model, dtype, reader)
         problems += [f"{key} contains NaN or infinity" for key in reader.not_finite]
         if problems:
             raise UserError(f"{source}: {'; '.join(problems)}")
+
+
+def look(source: Path, weights: folder.Weights) -> contents.Contents:
+    """The files of a published folder that a conversion copies, and those that it leaves out."""
+    # Our own files are written anew: a folder that has them was put together from a converted one.
+    return contents.look(source, [file.path.name for file in weights.files], without=(LAYOUT, KEPT_TABLES))
 
 
 def compute_dtype(embedding: Tensor) -> str:
@@ -111,7 +124,7 @@ def write(partial: Path, target: Path, model: ModelConfig, dtype: str, source: S
       dtype: compute dtype, for the config.
       source: reads the weights, each once and in blocks.
     """
-    folder.copy_tokenizer(partial / assets.NAME, partial / "tokenizer")
+    tokenizer.copy(partial / assets.NAME, partial / "tokenizer")
     by_weight: dict[str, list[WeightSlot]] = {}
     for slot in names.slots(model).values():
         by_weight.setdefault(slot.row.ours, []).append(slot)
@@ -137,11 +150,6 @@ def save_tables(path: Path, tables: Mapping[str, np.ndarray]) -> None:
     with tensor_file.Writer([file]) as writer:
         for key, values in tables.items():
             writer.put(file.tensors[key], values, 0)
-
-
-def size_of(source: Path) -> int:
-    """Total size in bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
 
 
 def _blocks(slots: Sequence[WeightSlot], chunk: tuple[int, ...], source: Source) -> Iterable[tuple[Index, np.ndarray]]:

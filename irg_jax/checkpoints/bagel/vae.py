@@ -12,6 +12,7 @@ from flax import nnx
 from safetensors import SafetensorError, safe_open
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import is_there, read_text
 from irg_jax.core.tree import weight_name
 from irg_jax.models.config import FluxVAEConfig
 from irg_jax.models.vae.factory import abstract_vae
@@ -45,10 +46,10 @@ def read_config(folder: Path) -> FluxVAEConfig:
       UserError: the file is unreadable, or does not describe a FLUX VAE: every wrong key, with its value.
     """
     path = folder / "ae_config.json"
-    if not path.exists():
+    if not is_there(path):
         return PUBLISHED
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):

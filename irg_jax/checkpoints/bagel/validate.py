@@ -9,6 +9,7 @@ from typing import Any
 from irg_jax.checkpoints.bagel import checks, folder, names, tensor_file, to_orbax
 from irg_jax.checkpoints.bagel import config as bagel_config
 from irg_jax.checkpoints.bagel import vae as bagel_vae
+from irg_jax.checkpoints.bagel.contents import VAE_FILE
 from irg_jax.core.errors import UserError
 from irg_jax.models.config import ModelConfig
 
@@ -48,6 +49,10 @@ def validate_checkpoint(source: Path) -> tuple[list[str], list[str]]:
         total = sum(tensor.nbytes for tensor in weights.tensors.values()) / 1e9
         files = ", ".join(file.path.name for file in weights.files)
         lines.append(f"weights: {len(weights.tensors):,} tensors, {total:.2f} GB, {' and '.join(types)}, in {files}")
+        found_files = attempt(lambda: to_orbax.look(source, weights))
+        if found_files is not None:
+            lines += [f"not converted: {left.name}: {left}" for left in found_files.left_out]
+            problems += found_files.problems
     if model is not None and weights is not None:
         lines += _counts(model)
         found = checks.table_problems(weights.tensors, model)
@@ -61,7 +66,7 @@ def validate_checkpoint(source: Path) -> tuple[list[str], list[str]]:
     if model is not None:
         llm = bagel_config.read_json(source / "llm_config.json")
         attempt(lambda: bagel_config.check_tokenizer(source, model, llm))
-        attempt(lambda: checks.require_vae(source / folder.VAE_FILE, bagel_vae.read_config(source)))
+        attempt(lambda: checks.require_vae(source / VAE_FILE, bagel_vae.read_config(source)))
     return lines, problems
 
 

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from irg_jax.core.locks import locked
+from irg_jax.core.small_files import is_there
 from irg_jax.data import modes, tokenizer
 from irg_jax.data.config import DataConfig
 from irg_jax.data.conversation import Source
@@ -14,6 +16,8 @@ from irg_jax.worlds.shapes import dataset
 def prepare(config: DataConfig) -> None:
     """Builds the data set and the tokenizer if they are missing and the config has a ``world``; else does nothing.
 
+    A tokenizer whose file was cut by a crash is trained anew. Of two processes that train the same one, one waits.
+
     Raises:
       UserError: the folder holds another data set, or the disk cannot be written.
     """
@@ -21,7 +25,14 @@ def prepare(config: DataConfig) -> None:
     if world is None:
         return
     dataset.build(config.dir, seed=world.seed, train=world.train, held_out=world.held_out)
-    if not (Path(config.tokenizer) / "tokenizer.json").exists():
+    # Looked at before the lock too: a tokenizer that is complete may be in a folder that is read-only.
+    if tokenizer.is_complete(config.tokenizer):
+        return
+    with locked(config.tokenizer, "config.data.tokenizer", wait=True):
+        if tokenizer.is_complete(config.tokenizer):
+            return  # trained by the process that held the lock
+        if is_there(Path(config.tokenizer) / "tokenizer.json"):
+            logging.warning("%s: its tokenizer.json is empty or cut", config.tokenizer)
         logging.info("training a tokenizer of %d ids on %s", world.vocab, config.dir)
         tokenizer.train(_texts(open_source(config.dir, "train")), world.vocab, config.tokenizer)
 

@@ -130,6 +130,32 @@ def test_a_tokenizer_whose_special_tokens_have_other_ids_is_of_another_model(tmp
         bagel_config.check_tokenizer(tmp_path, released.config(), llm)
 
 
+@pytest.mark.parametrize(
+    "values, problem",
+    [
+        (
+            {"vision_start_token_id": 502},
+            "vision_start_token_id 502, its tokenizer 503: the tokenizer belongs to another",
+        ),
+        ({"vision_end_token_id": 9}, "vision_end_token_id 9, its tokenizer 504: the tokenizer belongs to another"),
+        ({"eos_token_id": [502, 7]}, "eos_token_id 7, its tokenizer 502 (or 500)"),
+        ({"image_token_id": 512}, "image_token_id 512, the embedding has 512 rows"),
+    ],
+)
+def test_every_id_in_the_config_is_compared_with_the_tokenizer(values, problem):
+    fitting = {"bos_token_id": 501, "eos_token_id": [500, 502], "vision_start_token_id": 503, "image_token_id": 511}
+    bagel_config.check_tokenizer(folders.TINY, released.config(), fitting)
+    with pytest.raises(UserError, match=re.escape(problem)):
+        bagel_config.check_tokenizer(folders.TINY, released.config(), fitting | values)
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    folder = folders.changed(tmp_path / "b")
+    for name in ("config.json", "llm_config.json", "ae_config.json"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert bagel_config.read(folder) == released.config()
+
+
 def test_special_tokens_that_the_files_lack_are_added(tmp_path):
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((folders.TINY / name).read_bytes())

@@ -86,3 +86,41 @@ def test_a_disk_error_is_one_line(tmp_path, error, reason):
 def test_too_little_space_is_noticed_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match=r"needs 1000000.0 GB of free space, has \d+\.\d GB"):
         folder.require_space(tmp_path, 10**15)
+
+
+def test_of_two_conversions_to_one_target_the_slower_one_is_refused(tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match="out: exists already"),
+        folder.replacing(tmp_path / "out", overwrite=False, sources=[]),
+    ):
+        monkeypatch.setattr(folder.os, "getpid", lambda: -1)  # the other process
+        make(tmp_path / "out")
+    assert set(folders.content(tmp_path)) == {"out/new.txt"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_two_conversions_that_overwrite_one_target_the_last_one_is_whole(tmp_path, there, monkeypatch):
+    if there:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old.txt").write_text("old")
+    with folder.replacing(tmp_path / "out", overwrite=True, sources=[]) as partial:
+        (partial / "first.txt").write_text("")
+        monkeypatch.setattr(folder.os, "getpid", lambda: -1)  # the other process
+        make(tmp_path / "out", overwrite=True)
+    assert set(folders.content(tmp_path)) == {"out/first.txt"}
+
+
+def test_an_error_about_a_file_of_the_source_does_not_blame_the_target(tmp_path):
+    (tmp_path / "in").mkdir()
+    error = OSError(5, "Input/output error", str(tmp_path / "in" / "x.png"))
+    with pytest.raises(UserError, match="in/x.png: cannot be read: Input/output error"):
+        make(tmp_path / "out", sources=[tmp_path / "in"], error=error)
+
+
+def test_a_target_that_is_a_link_is_replaced_where_it_leads(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "old.txt").write_text("")
+    (tmp_path / "out").symlink_to("disk")
+    make(tmp_path / "out", overwrite=True)
+    assert set(folders.content(tmp_path / "disk")) == {"new.txt"}
+    assert (tmp_path / "out").is_symlink()

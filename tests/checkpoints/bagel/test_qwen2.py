@@ -1,5 +1,7 @@
 """Initialization from a language model, an image encoder and a VAE: each weight comes from the right part."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -153,3 +155,26 @@ def test_weights_that_are_not_finite_are_named(parts, tmp_path):
     with pytest.raises(UserError, match=": model.layers.2.mlp.up_proj.weight contains NaN or infinity$"):
         qwen2.convert(parts._replace(llm=llm), tmp_path / "o", seed=0, overwrite=False)
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["llm/model.safetensors", "llm/merges.txt", "vit/model.safetensors", "vae/ae.safetensors"]
+)
+def test_a_link_to_nothing_in_a_part_is_named(tmp_path, name):
+    llm, vit, vae = folders.parts(tmp_path)
+    (tmp_path / "llm" / "tokenizer.json").unlink()  # so that merges.txt is read
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/nowhere")
+    with pytest.raises(UserError, match=f"{name.replace('/', '.*')}.*No such file"):
+        qwen2.convert(Parts(llm, vit, vae), tmp_path / "o", seed=0, overwrite=False)
+    assert not (tmp_path / "o").exists()
+
+
+def test_nothing_but_the_tokenizer_goes_along_with_a_language_model(parts, tmp_path):
+    shutil.copytree(parts.llm, tmp_path / "llm")
+    (tmp_path / "llm" / "optimizer.pt").write_text("x")
+    (tmp_path / "llm" / "added_tokens.json").write_text('{"<x>": 505}')
+    qwen2.convert(parts._replace(llm=tmp_path / "llm"), tmp_path / "o", seed=0, overwrite=False)
+    files = {path.name for path in (tmp_path / "o" / "bagel").iterdir()}
+    assert "added_tokens.json" in files
+    assert not files & {"optimizer.pt", "model.safetensors"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from irg_jax.checkpoints.bagel import names, orbax_item, to_orbax
-from irg_jax.checkpoints.bagel.folder import KEPT_TABLES
+from irg_jax.checkpoints.bagel.contents import KEPT_TABLES
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.config.files import from_json
 from irg_jax.core.config.schema import dataclass_from_mapping
@@ -191,6 +191,12 @@ def test_a_vae_of_another_kind_is_refused(tmp_path):
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     source = folders.changed(tmp_path / "b", llm_config__eos_token_id=7)
     refused(tmp_path, source, "eos_token_id 7, its tokenizer 502")
+
+
+def test_the_target_is_looked_at_before_the_source(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file/o: cannot be written: Not a directory"):
+        to_orbax.convert(tmp_path / "nowhere", tmp_path / "file" / "o", overwrite=False)
 
 
 # --- shards that do not match their index

@@ -2,10 +2,13 @@
 
 import dataclasses
 import pathlib
+import shutil
+import threading
 
 import pytest
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.locks import locked
 from irg_jax.data import factory, modes, tokenizer
 from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry, WorldConfig
 from irg_jax.data.conversation import Image, Text
@@ -56,6 +59,51 @@ def test_preparing_again_changes_nothing(prepared):
     before = modification_times(prepared)
     prepare(prepared)
     assert modification_times(prepared) == before
+
+
+def with_tokenizer(prepared, folder):
+    """The same data set with a copy of its tokenizer, which may be changed."""
+    shutil.copytree(prepared.tokenizer, folder)
+    return dataclasses.replace(prepared, tokenizer=str(folder))
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_tokenizer_that_was_cut_is_trained_anew(prepared, tmp_path, caplog, kept):
+    config, path = with_tokenizer(prepared, tmp_path / "t"), tmp_path / "t" / "tokenizer.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept])
+    (tmp_path / "t" / "vocab.json").write_text("")
+    with caplog.at_level("INFO"):
+        prepare(config)
+    assert "t: its tokenizer.json is empty or cut" in caplog.text and "training a tokenizer" in caplog.text
+    assert path.read_bytes() == whole
+    assert (tmp_path / "t" / "vocab.json").read_text() != ""
+
+
+def test_a_tokenizer_of_another_model_is_not_replaced(prepared, tmp_path):
+    config = dataclasses.replace(prepared, tokenizer=str(tmp_path))
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(tiny.BAGEL_TINY / "bagel" / name, tmp_path / name)
+    with pytest.raises(UserError, match="vocab.json: belongs to another tokenizer"):
+        prepare(config)
+    assert (tmp_path / "vocab.json").read_bytes() == (tiny.BAGEL_TINY / "bagel" / "vocab.json").read_bytes()
+
+
+def test_of_two_processes_that_train_a_tokenizer_one_waits(prepared, tmp_path, caplog):
+    config = dataclasses.replace(prepared, tokenizer=str(tmp_path / "t"))
+    second = threading.Thread(target=prepare, args=(config,))
+    with caplog.at_level("INFO"), locked(config.tokenizer, "--test"):
+        second.start()
+        for _ in range(200):
+            if "waiting for the process that writes there" in caplog.text:
+                break
+            second.join(0.1)
+        assert second.is_alive() and not (tmp_path / "t" / "tokenizer.json").exists()
+        for name in tokenizer.FILES[:4]:
+            shutil.copyfile(pathlib.Path(prepared.tokenizer) / name, tmp_path / "t" / name)
+    second.join(60)
+    assert not second.is_alive()
+    assert "training a tokenizer" not in caplog.text
 
 
 def test_another_world_in_the_folder_is_refused(prepared):
