@@ -16,6 +16,7 @@ from irg_jax.core.errors import UserError
 
 _RUN = flags.DEFINE_string("run", None, "folder of a run trained with LoRA", required=True)
 _MERGED = flags.DEFINE_string("merged_out", None, "a new folder for the base weights with the LoRA updates merged in")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the merged weights")
 _ADAPTER = flags.DEFINE_string("adapter_out", None, "a new folder for the LoRA factors alone, in PEFT's format")
 
 
@@ -30,7 +31,7 @@ def main() -> None:
         if Path(folder).exists():
             raise UserError(f"{folder}: exists already; choose a new folder")
     if _MERGED.value:
-        write_merged(stage, Path(_MERGED.value))
+        write_merged(stage, Path(_MERGED.value), _DTYPE.value)
     if _ADAPTER.value:
         write_adapter(stage, Path(_ADAPTER.value))
 
