@@ -21,6 +21,7 @@ _STEP = flags.DEFINE_integer("step", None, "of the checkpoint; the latest if not
 _MERGED = flags.DEFINE_string(
     "merged_out", None, "a new folder for the base weights with the LoRA updates merged in", flag_values=FLAGS
 )
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "of the merged weights", flag_values=FLAGS)
 _ADAPTER = flags.DEFINE_string(
     "adapter_out", None, "a new folder for the LoRA factors alone, in PEFT's format", flag_values=FLAGS
 )
@@ -37,7 +38,7 @@ def main() -> None:
     stage = open_stage(_RUN.value, _STEP.value)
     require_lora(stage)
     if _MERGED.value:
-        write_merged(stage, Path(_MERGED.value))
+        write_merged(stage, Path(_MERGED.value), _DTYPE.value)
     if _ADAPTER.value:
         write_adapter(stage, Path(_ADAPTER.value))
 

@@ -26,14 +26,15 @@ def require_lora(stage: SavedStage) -> LoRAConfig:
     return stage.lora
 
 
-def write_merged(stage: SavedStage, target: Path) -> None:
-    """Writes the merged weights, in the compute dtype, as a folder like that of a converted checkpoint.
+def write_merged(stage: SavedStage, target: Path, dtype: str = "float32") -> None:
+    """Writes the merged weights as a folder like that of a converted checkpoint.
 
     Args:
       stage: a stage trained with LoRA.
       target: a new folder.
+      dtype: of the weights; in bfloat16, updates below half a step between two numbers are lost.
     """
-    weights = model_weights(stage)
+    weights = model_weights(stage, dtype=dtype)
     config = stage.config.copy_and_resolve_references()
     with config.unlocked():
         config.lora = None

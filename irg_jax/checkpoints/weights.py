@@ -17,8 +17,9 @@ from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, as_path, retry
+from irg_jax.core.tree import weight_name
 from irg_jax.models.config import ExecutionConfig, ModelConfig
-from irg_jax.models.lora import LoRAConfig, abstract_factors, merge
+from irg_jax.models.lora import LoRAConfig, abstract_factors, merge_weight, updates_by_weight
 from irg_jax.models.transformer import abstract_model
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules, state_shardings, with_shardings
@@ -177,30 +178,41 @@ def read_ema(run: str | os.PathLike[str], abstract: Any, *, step: int | None = N
         return checkpoints.restore(step, abstract={"ema": abstract})["ema"]
 
 
-def model_weights(stage: SavedStage, mesh: Mesh | None = None) -> nnx.State:
-    """The EMA weights of a stage for a model without LoRA layers, in the compute dtype.
+def model_weights(stage: SavedStage, mesh: Mesh | None = None, dtype: str | None = None) -> nnx.State:
+    """The EMA weights of a stage for a model without LoRA layers.
 
-    LoRA updates are merged into the base weights.
+    LoRA updates are merged into the base weights in float32.
 
     Args:
       stage: the stage.
       mesh: of devices of this process, over which the weights are sharded; by default all of them.
+      dtype: of the result; by default the compute dtype.
 
     Raises:
       UserError: a damaged checkpoint, or a missing checkpoint of the LoRA base weights.
     """
-    model, dtype = stage.model, stage.section("execution", ExecutionConfig).dtype
-    abstract = _sharded(abstract_model(model)[1], mesh)
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding), abstract)
+    result_dtype = dtype or stage.section("execution", ExecutionConfig).dtype
     lora = stage.lora
+    updates = {} if lora is None else updates_by_weight(lora_factors(stage, lora, mesh), lora)
+
+    def restored(path: tuple, x: Any) -> jax.ShapeDtypeStruct:
+        restored_dtype = "float32" if weight_name(path) in updates else result_dtype
+        return jax.ShapeDtypeStruct(x.shape, restored_dtype, sharding=x.sharding)
+
+    abstract = jax.tree_util.tree_map_with_path(restored, _sharded(abstract_model(stage.model)[1], mesh))
     if lora is None:
         return read_ema(stage.folder, abstract, step=stage.step, alone=True)
     folder, step = find_origin(stage.config.init_from, stage.base)
     base = read_ema(folder, abstract, step=step, alone=True)
     if stage.base is not None:
         check_origin(Origin(str(folder), step, digest(base)), stage.base)
-    factors = lora_factors(stage, lora, mesh)
-    return jax.jit(lambda base, factors: merge(base, factors, lora), donate_argnums=0)(base, factors)
+    names = [weight_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(base)]
+    weights, tree = jax.tree.flatten(base)
+    del base  # one weight at a time, so that the float32 ones are never held beside all results
+    for i, name in enumerate(names):
+        if name in updates:
+            weights[i] = merge_weight(weights[i], updates[name], result_dtype)
+    return jax.tree.unflatten(tree, weights)
 
 
 def lora_factors(stage: SavedStage, lora: LoRAConfig, mesh: Mesh | None = None) -> nnx.State:

@@ -15,7 +15,7 @@ import jax
 
 from irg_jax.core.config.files import from_json, to_json
 from irg_jax.core.config.schema import leaves
-from irg_jax.core.errors import UserError
+from irg_jax.core.errors import StorageError, UserError
 from irg_jax.core.small_files import is_hidden, read_text, write_text
 from irg_jax.core.storage import AnyPath, as_path, retry
 from irg_jax.experiment.config import ExperimentConfig
@@ -115,13 +115,21 @@ class RunRecord:
         start = time.monotonic()
         try:
             yield
-        finally:
-            spent = self._values["seconds"].get(name, 0.0) + time.monotonic() - start
-            self._values["seconds"][name] = round(spent, 1)
-            # Linux counts in KiB.
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            self._values["peak_memory_gib"] = round(max(peak, self._values.get("peak_memory_gib", 0.0)), 2)
-            self._write()
+        except BaseException:
+            try:
+                self._end_phase(name, start)
+            except (UserError, StorageError) as error:  # the first error is the one to be told
+                logging.warning("%s", error)
+            raise
+        self._end_phase(name, start)
+
+    def _end_phase(self, name: str, start: float) -> None:
+        spent = self._values["seconds"].get(name, 0.0) + time.monotonic() - start
+        self._values["seconds"][name] = round(spent, 1)
+        # Linux counts in KiB.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        self._values["peak_memory_gib"] = round(max(peak, self._values.get("peak_memory_gib", 0.0)), 2)
+        self._write()
 
     def _write(self) -> None:
         if jax.process_index() == 0:

@@ -1,9 +1,10 @@
 """LoRA (arXiv 2106.09685): low-rank updates of frozen weights, as a wrapper around the linear layers of a model."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,38 @@ def abstract_factors(config: ModelConfig, lora: LoRAConfig) -> nnx.State:
     return nnx.state(nnx.eval_shape(make), LoRAParam)
 
 
+class Update(NamedTuple):
+    """The LoRA update of one weight: scale · a·b, with a [..., in, rank] and b [..., rank, out]."""
+
+    a: jax.Array
+    b: jax.Array
+    scale: float
+
+
+def updates_by_weight(factors: Any, config: LoRAConfig) -> dict[str, Update]:
+    """The updates by the name of the weight that they change, such as ``blocks.und.q.kernel``.
+
+    Args:
+      factors: the ``LoRAParam`` weights of a wrapped model, or their shapes.
+      config: the config they were trained with.
+    """
+    flat = {".".join(map(str, path)): value.get_value() for path, value in nnx.to_flat_state(factors)}
+    layers = [name.removesuffix(".lora_a") for name in flat if name.endswith(".lora_a")]
+    scale = config.alpha / config.rank
+    return {f"{x}.kernel": Update(flat[f"{x}.lora_a"], flat[f"{x}.lora_b"], scale) for x in layers}
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def merge_weight(weight: jax.Array, update: Update, dtype: str) -> jax.Array:
+    """A weight with its update merged in: summed in float32, of the shape of ``weight``, returned in ``dtype``.
+
+    Rounded before the sum, a weight would swallow its update: those of small learning rates are far below the step
+    between two bfloat16 numbers.
+    """
+    product = jnp.matmul(update.a, update.b, precision="highest", preferred_element_type=jnp.float32)
+    return (weight.astype(jnp.float32) + update.scale * product).astype(dtype)
+
+
 def merge(base: Any, factors: Any, config: LoRAConfig) -> Any:
     """The base weights with the LoRA updates merged in, for a model without LoRA.
 
@@ -99,16 +132,13 @@ def merge(base: Any, factors: Any, config: LoRAConfig) -> Any:
       config: the config they were trained with.
 
     Returns:
-      a tree like ``base``, in its dtypes.
+      a tree like ``base``: weights with an update in float32, the others as they are.
     """
-    flat = {".".join(map(str, path)): value for path, value in nnx.to_flat_state(factors)}
+    updates = updates_by_weight(factors, config)
 
     def add_update(path: tuple, weight: jax.Array) -> jax.Array:
-        layer = weight_name(path).removesuffix(".kernel")
-        if f"{layer}.lora_a" not in flat:
-            return weight
-        a, b = (flat[f"{layer}.lora_{x}"][...].astype(jnp.float32) for x in "ab")
-        return (weight.astype(jnp.float32) + config.alpha / config.rank * (a @ b)).astype(weight.dtype)
+        update = updates.get(weight_name(path))
+        return weight if update is None else merge_weight(weight, update, "float32")
 
     return jax.tree_util.tree_map_with_path(add_update, base)
 

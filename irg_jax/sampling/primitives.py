@@ -62,8 +62,14 @@ class ProgramSpec:
         tokenizer, system = self.processor.tokenizer, self.config.system_prompt
         return (tokenizer.bos, *tokenizer.encode(system), tokenizer.eos) if system else ()
 
-    def grid(self, transform: ImageTransform) -> Grid:
-        """(rows, columns) of patches of a sampled image after the transform."""
+    def grid(self) -> Grid:
+        """(rows, columns) of latent patches of a sampled image."""
+        height, width = self.config.image_size
+        stride = self.processor.vae_transform.stride
+        return height // stride, width // stride
+
+    def grid_after(self, transform: ImageTransform) -> Grid:
+        """(rows, columns) of patches of a sampled image once the transform has resized it."""
         height, width = self.config.image_size
         return transform.grid(width, height)
 
@@ -155,11 +161,17 @@ class Primitives:
             keys=_stream(keys, 2 * TURNS + turn),
         )  # fmt: skip
 
+    def vae_pixels(self, images: jax.Array) -> jax.Array:
+        """Sampled images, uint8 [B, H, W, 3], as ``prefill_vae`` takes them: at the size of the VAE's transform.
+
+        The released code resizes them too, which changes those whose size is not one that the transform returns.
+        """
+        return _resized(images, self.spec.processor.vae_transform)
+
     def vit_patches(self, images: jax.Array) -> tuple[jax.Array, Grid]:
         """Sampled images, uint8 [B, H, W, 3], as ``prefill_vit`` takes them, and rows and columns of patches."""
         transform = self.spec.processor.vit_transform
-        width, height = transform.size(images.shape[2], images.shape[1])
-        patches = patchify(resize_bicubic(images, height, width), transform.stride)
+        patches = patchify(_resized(images, transform), transform.stride)
         batch, rows, columns, channels = patches.shape
         return patches.reshape(batch, rows * columns, channels), (rows, columns)
 
@@ -172,6 +184,11 @@ class Primitives:
 def _stream(keys: jax.Array, number: int) -> jax.Array:
     """Keys of one use: a turn's text is 2·turn, its noise 2·turn + 1, its flow steps 2·TURNS + turn."""
     return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+
+
+def _resized(images: jax.Array, transform: ImageTransform) -> jax.Array:
+    width, height = transform.size(images.shape[2], images.shape[1])
+    return resize_bicubic(images, height, width)
 
 
 def _pos_ids(grid: Grid, side: int) -> jax.Array:

@@ -19,8 +19,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from irg_jax.core.errors import ConfigError, UserError
+from irg_jax.core.text import check_text
 from irg_jax.data import images
 from irg_jax.data.processor import Processor
+from irg_jax.models.config import ModelConfig
 from irg_jax.sampling import single_turn, two_turn
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.decode import TextBatch
@@ -88,8 +90,8 @@ class Sampler:
       flow_step: from one time point of an image to the next.
 
     Raises:
-      ConfigError: ``config.image_size`` is not a size that the VAE's image transform returns, or a mesh axis does not
-        divide a weight.
+      ConfigError: ``config.image_size`` is not a multiple of a latent patch or beyond the position table, or a mesh
+        axis does not divide a weight.
 
     Attributes:
       weights: of the model and the VAE.
@@ -115,12 +117,7 @@ class Sampler:
         self._processor = processor
         self._config = config
         self._spec = ProgramSpec(graphdef, processor, config, flow_step)
-        transform = processor.vae_transform
-        size = tuple(side * transform.stride for side in self._spec.grid(transform))
-        if size != config.image_size:
-            raise ConfigError(
-                "sampling.image_size", f"{config.image_size} is not a size of data.vae_image; the nearest is {size}"
-            )
+        _check_image_size(config.image_size, nnx.merge(graphdef, params).config)
 
     def __call__(
         self,
@@ -217,6 +214,8 @@ class Sampler:
         """
         if turns not in (1, 2):
             raise UserError(f"turns: {turns} is not 1 or 2; the model is trained for two turns")
+        if isinstance(prompts, str) or not len(prompts):
+            raise UserError(f"prompts: {prompts!r} is not a list of one or more texts; give [prompt]")
         self._tokenize_prompts(prompts)
 
     def _inputs(
@@ -245,6 +244,8 @@ class Sampler:
     def _tokenize(self, texts: Sequence[str], maximum: int, key: str, size: int | None = None) -> TextBatch:
         """Texts with bos and eos, padded to ``size`` tokens or to a multiple of ``prompt_bucket``."""
         tokenizer, bucket = self._processor.tokenizer, self._config.prompt_bucket
+        for i, text in enumerate(texts):
+            check_text(text, f"text {i}")
         ids = [[tokenizer.bos, *tokenizer.encode(text), tokenizer.eos] for text in texts]
         for i, (text, row) in enumerate(zip(texts, ids, strict=True)):
             if len(row) > maximum:
@@ -272,6 +273,18 @@ class Sampler:
         pixels = transform(image)
         grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
         return images.patchify(pixels, transform.stride), grid
+
+
+def _check_image_size(size: tuple[int, int], model: ModelConfig) -> None:
+    """Raises ConfigError where (height, width) is not one that the model has positions for."""
+    stride, most = model.vae_stride, model.max_latent_size
+    nearest = tuple(min(max(round(side / stride), 1), most) * stride for side in size)
+    if tuple(size) != nearest:
+        raise ConfigError(
+            "sampling.image_size",
+            f"{tuple(size)}: height and width must be multiples of {stride} from {stride} to {most * stride} pixels; "
+            f"the nearest is {nearest}",
+        )
 
 
 @jax.jit

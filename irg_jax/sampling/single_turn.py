@@ -55,7 +55,7 @@ def text_to_image(spec: ProgramSpec, weights: Weights, prompts: TextBatch, keys:
     Returns:
       uint8 [B, H, W, 3].
     """
-    grid = spec.grid(spec.processor.vae_transform)
+    grid = spec.grid()
     block = grid[0] * grid[1] + 2
     layout = PositionLayout(
         ("system", "prompt"), system=len(spec.system_ids()), no_text=block, prompt=prompts.ids.shape[1], image=block

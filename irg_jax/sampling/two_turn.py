@@ -5,9 +5,9 @@ The layout of positions (``cache.py``) is
     system | without text 1 | prompt | thinking 1 | image 1 | copy of thinking 2 | without image 2
            | VAE | ViT | without text 2 | thinking 2 | image 2
 
-where VAE and ViT are image 1 as the model sees it. ``image 1`` and ``image 2`` are the noised blocks under the full
-context. ``without text 1`` sees the system prompt alone; ``without text 2`` sees everything but thinking 2; ``without
-image 2`` sees everything but VAE and ViT, with the copy of thinking 2, which no other block sees.
+where VAE and ViT are image 1 resized by the image transforms. ``image 1`` and ``image 2`` are the noised blocks under
+the full context. ``without text 1`` sees the system prompt alone; ``without text 2`` sees everything but thinking 2;
+``without image 2`` sees everything but VAE and ViT, with the copy of thinking 2, which no other block sees.
 """
 
 import functools
@@ -40,7 +40,7 @@ def first_turn(
       thinking 1; image 1 as latent patches; the next RoPE id, int32 [B]; the cache.
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
-    guidance, grid = spec.config.turn1, spec.grid(spec.processor.vae_transform)
+    guidance, grid = spec.config.turn1, spec.grid()
     cache, rope = primitives.start(layout, len(prompts.ids))
     no_text = Branch(layout.no_text1, rope, layout.view("system", "system"))
     cache = primitives.prefill_text(cache, layout.prompt, prompts.ids, prompts.length, rope)
@@ -78,8 +78,8 @@ def second_turn(
       thinking 2; image 2 as latent patches; the cache.
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompt_size)
-    guidance, grid = spec.config.turn2, spec.grid(spec.processor.vae_transform)
-    cache = primitives.prefill_vae(cache, layout.vae, rope, image)
+    guidance, grid = spec.config.turn2, spec.grid()
+    cache = primitives.prefill_vae(cache, layout.vae, rope, primitives.vae_pixels(image))
     patches, vit_grid = primitives.vit_patches(image)
     cache = primitives.prefill_vit(cache, layout.vit, rope + 1, patches, vit_grid)
     no_image_rope, rope = rope, rope + 2
@@ -105,17 +105,16 @@ def second_turn(
 @functools.partial(jax.jit, static_argnums=0)
 def decode_latents(spec: ProgramSpec, weights: Weights, latents: jax.Array) -> jax.Array:
     """Latent patches [B, N, channels] of sampled images to pixels, uint8 [B, H, W, 3]."""
-    return Primitives(spec, weights).decode_latents(latents, spec.grid(spec.processor.vae_transform))
+    return Primitives(spec, weights).decode_latents(latents, spec.grid())
 
 
 def _layout(spec: ProgramSpec, prompt_size: int) -> PositionLayout:
     thinking1, thinking2 = spec.config.max_thinking
-    rows, columns = spec.grid(spec.processor.vae_transform)
-    vit_rows, vit_columns = spec.grid(spec.processor.vit_transform)
-    block = rows * columns + 2
+    grids = spec.grid(), *map(spec.grid_after, (spec.processor.vae_transform, spec.processor.vit_transform))
+    block, vae, vit = (rows * columns + 2 for rows, columns in grids)
     return PositionLayout(
         ("thinking2_copy", "system", "prompt", "thinking1", "vae", "vit", "thinking2"),
         system=len(spec.system_ids()), no_text1=block, prompt=prompt_size, thinking1=thinking1, image1=block,
-        thinking2_copy=thinking2, no_image2=block, vae=block, vit=vit_rows * vit_columns + 2, no_text2=block,
+        thinking2_copy=thinking2, no_image2=block, vae=vae, vit=vit, no_text2=block,
         thinking2=thinking2, image2=block,
     )  # fmt: skip

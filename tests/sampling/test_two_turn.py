@@ -2,16 +2,18 @@
 
 import dataclasses
 import functools
+import re
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 
 from irg_jax.core.errors import UserError
 from irg_jax.data.conversation import Conversation, Image, Text
-from irg_jax.data.images import encode_png
+from irg_jax.data.images import ImageTransform, encode_png
 from irg_jax.data.packing import layout
 from irg_jax.data.packing.layout import Budgets, RowBuilder
 from irg_jax.data.processor import Processor
@@ -86,12 +88,15 @@ def hidden_states(batch, noised, t, has_noised):
 class Reference:
     """Two turns as in docs/method.md: each context is a packed sequence of its own, run whole each time."""
 
-    def __init__(self, seed: int, index: int):
+    def __init__(self, seed: int, index: int, size: tuple[int, int] = CONFIG.image_size):
         self.model, processor = tiny.model(), tiny.processor()
+        self.size, self.rows, self.columns = size, size[0] // 8, size[1] // 8
+        self.vae_transform = processor.vae_transform
         # A random model decodes ids that are not text; here a text is its ids, written as numbers.
         tokenizer = types.SimpleNamespace(**vars(processor.tokenizer), encode=lambda s: [int(i) for i in s.split()])
         self.encode, self.tokenizer = processor.tokenizer.encode, tokenizer
-        self.processor = Processor(tokenizer, processor.vae_transform, processor.vit_transform)
+        # Noised images have any size, so clean ones are resized before they are packed.
+        self.processor = Processor(tokenizer, ImageTransform(32, 8, 8), processor.vit_transform)
         self.key = jax.random.fold_in(jax.random.key(seed), index)
 
     def text(self, ids) -> Text:
@@ -104,7 +109,7 @@ class Reference:
         conversation = Conversation("reference", tuple(parts))
         builder.add(conversation, layout.segments(conversation, self.processor), 0, 0)
         batch = tiny.batch(builder.build(budgets))
-        blank = jnp.zeros((16, tiny.CONFIG.token_channels))
+        blank = jnp.zeros((self.rows * self.columns, tiny.CONFIG.token_channels))
         latents = blank if noised is None else noised
         und_h, gen_h = hidden_states(batch, latents, t, has_noised=noised is not None)
         return und_h[0], gen_h[0], batch["und"], batch["gen"]
@@ -122,12 +127,13 @@ class Reference:
         return ids
 
     def velocity(self, parts, x, t):
-        blank = encode_png(np.zeros((32, 32, 3), np.uint8))
+        blank = encode_png(np.zeros((*self.size, 3), np.uint8))
         _, hidden, _, gen = self.forward([*parts, Image(blank, need_loss=True)], x, t)
         return self.model.velocity(hidden[None])[0][gen["noised"][0]]
 
-    def sample_image(self, guidance, turn, full, no_text, no_image):
-        x = jax.random.normal(jax.random.fold_in(self.key, 2 * turn + 1), (16, tiny.CONFIG.token_channels))
+    def sample_latents(self, guidance, turn, full, no_text, no_image):
+        shape = (self.rows * self.columns, tiny.CONFIG.token_channels)
+        x = jax.random.normal(jax.random.fold_in(self.key, 2 * turn + 1), shape)
         times = flow.time_points(CONFIG.time_points, CONFIG.timestep_shift)
         for t, following in zip(times[:-1], times[1:], strict=True):
             v = self.velocity(full, x, t)
@@ -135,28 +141,53 @@ class Reference:
                 others = [self.velocity(c, x, t)[None] if c is not None else None for c in (no_text, no_image)]
                 v = guide(guidance, v[None], *others)[0]
             x = x + (following - t) * v
-        latents = unpatchify(x.reshape(1, 4, 4, -1), tiny.CONFIG.latent_patch)
+        return x
+
+    def image(self, latents):
+        latents = unpatchify(latents.reshape(1, self.rows, self.columns, -1), tiny.CONFIG.latent_patch)
         return np.asarray(to_bytes(tiny.VAE.decode(latents)))[0]
 
-    def __call__(self, prompt):
+    def sample_image(self, *args):
+        return self.image(self.sample_latents(*args))
+
+    def seen(self, image):
+        """An image as turn 2 sees it, through the VAE and through the ViT, each after its own transform."""
+        pixels = self.vae_transform(PIL.Image.fromarray(image))
+        return Image(encode_png(pixels), need_vae=True), Image(encode_png(image), need_vit=True)
+
+    def __call__(self, prompt, image1):
+        """Thinking and latents of both turns. Turn 2 sees ``image1``: ours may be rounded to another level."""
         system, prompt = (self.text(self.encode(s)) for s in (CONFIG.system_prompt, prompt))
         ids1 = self.decode([system, prompt], CONFIG.max_thinking[0])
         first = [system, prompt, self.text(ids1)]
-        image1 = self.sample_image(CONFIG.turn1, 0, first, [system], None)
-        with_image = [*first, Image(encode_png(image1), need_vae=True, need_vit=True)]
+        latents1 = self.sample_latents(CONFIG.turn1, 0, first, [system], None)
+        with_image = [*first, *self.seen(image1)]
         ids2 = self.decode(with_image, CONFIG.max_thinking[1])
         thinking2 = self.text(ids2)
-        image2 = self.sample_image(CONFIG.turn2, 1, [*with_image, thinking2], with_image, [*first, thinking2])
-        return (ids1, image1), (ids2, image2)
+        latents2 = self.sample_latents(CONFIG.turn2, 1, [*with_image, thinking2], with_image, [*first, thinking2])
+        return (ids1, latents1), (ids2, latents2)
+
+
+def assert_matches_the_reference(result, reference):
+    decode = tiny.processor().tokenizer.decode
+    for turn, (ids, latents) in zip(result.turns, reference(result.prompt, result.turns[0].image), strict=True):
+        assert turn.thinking == decode(ids)
+        np.testing.assert_allclose(turn.latents, latents, rtol=0, atol=6e-5)
+        assert np.abs(turn.image.astype(int) - reference.image(latents)).max() <= 1
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_matches_the_reference_under_every_guidance_branch(index):
-    decode = tiny.processor().tokenizer.decode
-    result = sampler()(PROMPTS, seed=5)[index]
-    for turn, (ids, image) in zip(result.turns, Reference(5, index)(PROMPTS[index]), strict=True):
-        assert turn.thinking == decode(ids)
-        assert np.abs(turn.image.astype(int) - image).max() <= 1
+    assert_matches_the_reference(sampler()(PROMPTS, seed=5)[index], Reference(5, index))
+
+
+@pytest.mark.parametrize("size", [(16, 32), (32, 24), (8, 24)], ids=str)
+def test_images_that_are_not_square_match_the_reference(size):
+    """Of the last size, 8 x 24 pixels, the VAE's transform makes 8 x 32: turn 2 sees more tokens than were sampled."""
+    assert tiny.processor().vae_transform.size(24, 8) == (32, 8)
+    result = sampler(dataclasses.replace(CONFIG, image_size=size))([PROMPTS[0]], seed=5)[0]
+    assert result.turns[1].image.shape == (*size, 3)
+    assert_matches_the_reference(result, Reference(5, 0, size))
 
 
 @pytest.mark.parametrize(
@@ -237,9 +268,14 @@ def test_given_thinking_and_noise_replace_sampled_ones():
         sampler()([PROMPTS[0]], thinking=[["a red bench " * 4]])
 
 
-def test_an_image_size_that_the_vae_transform_never_returns_raises():
-    with pytest.raises(UserError, match="sampling.image_size.*nearest is"):
-        sampler(dataclasses.replace(CONFIG, image_size=(64, 64)))
+@pytest.mark.parametrize(
+    ("size", "nearest"), [((64, 64), (32, 32)), ((32, 40), (32, 32)), ((20, 32), (16, 32)), ((0, 8), (8, 8))], ids=str
+)
+def test_an_image_size_without_positions_is_refused_with_the_nearest_that_has_them(size, nearest):
+    with pytest.raises(
+        UserError, match=rf"sampling.image_size: .* multiples of 8 .* nearest is {re.escape(str(nearest))}"
+    ):
+        sampler(dataclasses.replace(CONFIG, image_size=size))
 
 
 def test_a_prompt_that_is_too_long_and_a_third_turn_raise():

@@ -10,6 +10,7 @@ import optax
 import pytest
 from flax import nnx
 
+from irg_jax.models.config import ExecutionConfig
 from irg_jax.sharding.batches import batch_shardings, local_rows, shard_batch
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
 from irg_jax.sharding.rules import ShardingRules
@@ -21,6 +22,7 @@ from irg_jax.training.step import make_step, visible_pairs
 from tests import tiny
 
 ROWS, MODES, EMA = 8, 5, 0.9
+AUTO = ExecutionConfig().on("cpu").attention  # that of the 7B configs
 FROZEN = FrozenParams(tiny.VAE, nnx.State({}))
 
 
@@ -35,7 +37,7 @@ def uneven_batch():
 def compiled(axes, accumulate, freeze, vae_encode="in_step", **changes):
     """The step, a function that makes its first state from ``tiny.weights()``, and the batch on the devices."""
     optim = tiny.optim(ema_decay=EMA, accumulate=accumulate, freeze=freeze, **changes)
-    execution = tiny.execution(vae_encode=vae_encode)
+    execution = tiny.execution(vae_encode=vae_encode, attention=AUTO)
     mesh = make_mesh(MeshConfig(**{"fsdp": 1} | dict(axes)), jax.devices()[: math.prod(dict(axes).values())])
     schedule = optimizers.learning_rate(optim, 10)
     adamw = optimizers.make_optimizer(optim, schedule)

@@ -195,8 +195,10 @@ def run_config(model: ModelConfig, tokenizer: str, dtype: str) -> dict[str, Any]
       tokenizer: folder of the tokenizer.
       dtype: compute dtype.
     """
-    # The published sizes, at most those of the position tables.
+    # The published sizes. Smaller position tables limit the long edges, and the ViT's short edge in the same ratio. The
+    # VAE's short edge then has no lower bound: one that is made up would have the second turn see image 1 enlarged.
     vae_side = min(1024, model.max_latent_size * model.vae_stride)
+    vae_short = 512 if vae_side == 1024 else model.vae_stride
     vit_side = min(980, model.vit.patches_per_side * model.vit.patch)
     guidance = {"text_scale": 4.0, "image_scale": 1.0, "interval": (0.4, 1.0), "renorm": "global", "renorm_min": 0.0}
     reflection = {"text_scale": 2.0, "image_scale": 2.0, "interval": (0.0, 1.0), "renorm": "text_channel"}
@@ -205,7 +207,7 @@ def run_config(model: ModelConfig, tokenizer: str, dtype: str) -> dict[str, Any]
         "execution": dataclasses.asdict(ExecutionConfig()) | {"dtype": dtype},
         "data": {
             "tokenizer": tokenizer,
-            "vae_image": {"max_size": vae_side, "min_size": vae_side // 2},
+            "vae_image": {"max_size": vae_side, "min_size": vae_short},
             "vit_image": {"max_size": vit_side, "min_size": vit_side * 224 // 980},
         },
         "sampling": {

@@ -24,6 +24,9 @@ def to_unit(pixels: jax.Array) -> jax.Array:
 
 
 def to_bytes(pixels: jax.Array) -> jax.Array:
-    """Pixels in [−1, 1] to uint8, rounded down as in the released code (BAGEL, arXiv 2505.14683)."""
-    # The 1e-3 makes uint8 to float to uint8 the identity.
-    return jnp.floor((jnp.clip(pixels, -1.0, 1.0) + 1.0) * 127.5 + 1e-3).astype(jnp.uint8)
+    """Float32 pixels in [−1, 1] to uint8 of the same shape, rounded down (BAGEL, arXiv 2505.14683).
+
+    The operations and their order are those of the released code: any other form puts pixels that are close to a level
+    on its other side. So ``to_bytes(to_unit(x))`` may be one level below ``x``.
+    """
+    return ((pixels * 0.5 + 0.5).clip(0.0, 1.0) * 255.0).astype(jnp.uint8)
