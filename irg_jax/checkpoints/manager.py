@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -370,10 +371,18 @@ def _shape(leaf: Any) -> str:
 
 
 def filter_orbax_logs() -> None:
-    """Hides Orbax's progress and the tracebacks of errors that it also raises. Its other warnings are shown."""
+    """Hides Orbax's progress and the tracebacks of errors that are also raised. Its other warnings are shown."""
     for logger, keep in (("absl", _keep_absl), ("asyncio", _keep_asyncio)):
         # Adding the same function again changes nothing.
         logging.getLogger(logger).addFilter(keep)
+    if sys.unraisablehook is not _hide_late_answers:
+        sys.unraisablehook = _hide_late_answers
+
+
+def _hide_late_answers(unraisable: Any) -> None:
+    """Hides what TensorStore says of every array that is still written when another one has failed."""
+    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(unraisable)
 
 
 def _keep_absl(record: logging.LogRecord) -> bool:

@@ -74,7 +74,8 @@ class Run:
     def reaches(self, moment: str, rng: random.Random) -> bool:
         """Waits for the moment and a little longer; False if the run has ended before."""
         while not self.has_ended():
-            saving = any((self.workdir / "checkpoints").glob("*.orbax-checkpoint-tmp"))
+            # Only once steps are taken: a run that was killed in a save has left such a folder too.
+            saving = MOMENTS["step"] in self.output and any(self.workdir.glob("checkpoints/*.orbax-checkpoint-tmp"))
             if saving if moment == "save" else MOMENTS[moment] in self.output:
                 time.sleep(rng.uniform(0, {"index": 0.5, "compile": 5, "step": 3, "save": 0.02}[moment]))
                 return not self.has_ended()
@@ -108,7 +109,7 @@ def soak(workdir: pathlib.Path, stops: int, seed: int, kinds: list[str]) -> Iter
         status = run.wait()
         (workdir.parent / "ballast").unlink(missing_ok=True)
         said = [line for line in run.output.splitlines() if re.match(r"error:|interrupted|Traceback", line)]
-        assert "Traceback" not in run.output, run.output
+        assert "Traceback" not in run.output, run.output[:4000]
         resumed = re.search(r"resuming from step (\d+)", run.output)
         yield how, moment, status, int(resumed[1]) if resumed else 0, said[-1] if said else ""
     assert Run(workdir).wait() == 0
