@@ -71,6 +71,7 @@ def test_two_turns_are_measured_in_parts(measure):
     assert sum(found[part] for part in parts) == pytest.approx(found["two turns"])
 
 
+@pytest.mark.slow
 def test_growth_is_measured_and_plotted(tmp_path, monkeypatch):
     for name, factors in (("LENGTHS", (1, 2)), ("ROWS", (2,)), ("LAYERS", (2,))):
         monkeypatch.setattr(growth, name, factors)

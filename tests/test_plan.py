@@ -122,8 +122,8 @@ def unchanged(config):
     ("name", "change", "topology", "slices", "axes"),
     [
         ("shapes_stage1", unchanged, "v5e:2x2", 1, {}),
-        ("shapes_stage2", unchanged, "v5e:2x2", 1, {}),
-        ("irg_7b_stage1", narrow, "v5p:2x2x2", 1, {}),
+        pytest.param("shapes_stage2", unchanged, "v5e:2x2", 1, {}, marks=pytest.mark.slow),
+        pytest.param("irg_7b_stage1", narrow, "v5p:2x2x2", 1, {}, marks=pytest.mark.slow),
         ("irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2)),
     ],
 )

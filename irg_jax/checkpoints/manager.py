@@ -393,5 +393,6 @@ def _keep_absl(record: logging.LogRecord) -> bool:
 
 
 def _keep_asyncio(record: logging.LogRecord) -> bool:
-    """Of several damaged arrays Orbax raises the first error and leaves the others to be reported at exit."""
-    return not (record.exc_info and "OCDBT" in str(record.exc_info[1]))
+    """Of several files that cannot be read or written Orbax raises the first error; the others are said at exit."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (error is not None and (is_storage_error(error) or "OCDBT" in str(error)))
