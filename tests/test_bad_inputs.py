@@ -38,7 +38,7 @@ FLAGS = [
     (["bench:fly", "--config=shapes_stage1"], "'fly' is not one of"),
     (["evaluate:helmet", "--checkpoint={converted}"], "'helmet' is not one of heldout"),
     (["convert", "--from=tar:{tmp}/x", "--to=orbax:{tmp}/y"], "--from: 'tar:"),
-    (["convert", "--check={tmp}/none"], "none"),
+    (["convert", "--check={bagel}", "--to=orbax:{tmp}/y"], "--to cannot be used with --check"),
 ]
 CONFIG_VALUES = [
     ("seed=-1", "config.seed: -1 must be from 0"),
