@@ -151,6 +151,16 @@ def test_other_tasks_and_presets(generate, alone, flags, name):
         assert _image(out / name).shape == (32, 32, 3)
 
 
+def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
+    flags = [f"--checkpoint={trained}/checkpoints/00000002", f"--out={tmp_path}/out", "--prompts=2", "--batch_size=2"]
+    done = commands.run("evaluate", "heldout", *flags)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["samples"] == scores["scored"] == 2
+    assert f"turn 1 {scores['turn1']['overall']:.3f}  turn 2 {scores['turn2']['overall']:.3f}" in done.stdout
+    assert (tmp_path / "out" / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

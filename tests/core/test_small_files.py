@@ -84,3 +84,16 @@ def test_a_folder_is_the_same_through_a_link(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     assert small_files.is_same_folder(tmp_path / "link", tmp_path)
     assert not small_files.is_same_folder(tmp_path / "other", tmp_path)
+
+
+def test_only_the_line_ends_of_unix_and_windows_end_a_line(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_bytes("\ufeffone\r\ntwo\u2028parts\n\n three\x85\x0bparts \n".encode())
+    assert small_files.read_lines(file, "prompts") == ["one", "two\u2028parts", "three\x85\x0bparts"]
+
+
+def test_a_text_that_is_not_utf8_is_named_with_its_flag(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(b"caf\xe9\n")
+    with pytest.raises(UserError, match="--prompts .*prompts.txt: cannot be read .*save it as UTF-8"):
+        small_files.read_lines(file, "prompts")

@@ -283,3 +283,17 @@ def test_a_prompt_that_is_too_long_and_a_third_turn_raise():
         sampler()(["circle " * 40])
     with pytest.raises(UserError, match="turns: 3"):
         sampler()(PROMPTS, turns=3)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ("three red circles", "prompts: 'three red circles' is not a list of one or more texts"),
+        ([], "is not a list of one or more texts"),
+        ([None], "text 0 is None, not a text"),
+        (["a\ud800b"], "text 0 has half of a surrogate pair at character 1"),
+    ],
+)
+def test_prompts_that_are_no_texts_are_refused(prompts, message):
+    with pytest.raises(UserError, match=message):
+        sampler()(prompts)
