@@ -27,8 +27,9 @@ def require_space(folder: str | os.PathLike[str], tree: Any, saved: int) -> None
     if is_url(folder):
         return
     one = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-    needed, free = max(_CHECKPOINTS - saved, 1) * one, shutil.disk_usage(as_path(folder)).free
-    if free < needed:
+    needed, (total, _, free) = max(_CHECKPOINTS - saved, 1) * one, shutil.disk_usage(as_path(folder))
+    # Some mounts of buckets have no size to tell.
+    if total and free < needed:
         raise UserError(
             f"{folder}: has {free / 1e9:.3g} GB of free space, and checkpoints of {one / 1e9:.3g} GB need "
             f"{needed / 1e9:.3g} GB; free the disk or choose another --workdir"
