@@ -24,7 +24,7 @@ def test_text_channel_renormalizes_each_token_before_the_image_term():
     b = a * np.clip(norm(FULL) / (norm(a) + 1e-8), 0.3, 1.0)
     expected = NO_IMAGE + 2.0 * (b - NO_IMAGE)
     v = guide(guidance(renorm="text_channel", renorm_min=0.3), FULL, NO_TEXT, NO_IMAGE)
-    np.testing.assert_allclose(v, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(v, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("renorm", "axis"), [("global", (1, 2)), ("channel", (2,))])
@@ -34,14 +34,14 @@ def test_global_and_channel_renormalize_after_both_terms(renorm, axis):
     norm = lambda x: np.sqrt((x * x).sum(axis, keepdims=True))  # noqa: E731
     expected = unscaled * np.clip(norm(FULL) / norm(unscaled), 0.0, 1.0)
     v = guide(guidance(renorm=renorm), FULL, NO_TEXT, NO_IMAGE)
-    np.testing.assert_allclose(v, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(v, expected, rtol=0, atol=1e-6)
 
 
 def test_guidance_of_an_image_does_not_depend_on_its_batch():
     for renorm in ("global", "channel", "text_channel"):
         g = guidance(renorm=renorm)
         alone = [guide(g, FULL[i : i + 1], NO_TEXT[i : i + 1], NO_IMAGE[i : i + 1]) for i in range(2)]
-        np.testing.assert_allclose(jnp.concatenate(alone), guide(g, FULL, NO_TEXT, NO_IMAGE), rtol=1e-6)
+        np.testing.assert_allclose(jnp.concatenate(alone), guide(g, FULL, NO_TEXT, NO_IMAGE), rtol=3e-7)
 
 
 def test_the_interval_excludes_its_low_end_and_scale_one_is_off():
