@@ -182,3 +182,15 @@ def test_the_published_image_sizes_are_used_where_the_position_tables_allow_them
     data = bagel_config.run_config(BAGEL_7B, "", "bfloat16")["data"]
     assert data["vae_image"] == {"max_size": 1024, "min_size": 512}
     assert data["vit_image"] == {"max_size": 980, "min_size": 224}
+
+
+def test_smaller_position_tables_give_no_size_that_the_vae_would_see_enlarged():
+    """Any size that can be sampled is seen in turn 2 as it is, whatever the checkpoint's own transform was."""
+    model = bagel_config.read(folders.TINY)
+    config = ConfigDict(bagel_config.run_config(model, str(folders.TINY), "float32"))
+    data = dataclass_from_mapping(ProcessorConfig, config.data, "data")
+    processor = factory.make_processor(data, model.geometry)
+    for width in range(16, 129, 16):
+        for height in range(16, 129, 16):
+            assert processor.vae_transform.size(width, height) == (width, height)
+            assert max(processor.vit_transform.grid(width, height)) <= model.vit.patches_per_side
