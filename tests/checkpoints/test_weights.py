@@ -14,6 +14,7 @@ from irg_jax.checkpoints.weights import model_weights, open_stage, read_ema
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.core.tree import weight_name
+from irg_jax.data import tokenizer
 from irg_jax.models.config import ModelConfig
 from irg_jax.models.lora import LoRAConfig, abstract_factors
 from irg_jax.sharding.mesh import MeshConfig, make_mesh
@@ -83,7 +84,7 @@ def lora_run(tmp_path_factory):
         with Checkpointer(root / name / "checkpoints") as checkpoints:
             changes = {"lora": dataclasses.asdict(LORA), "init_from": str(root / "base")} if name == "run" else {}
             checkpoints.save_weights(weights, {"config": to_json(ConfigDict(config | changes))})
-        (root / name / "tokenizer").mkdir()
+        tokenizer.copy(tiny.BAGEL_TINY / "bagel", root / name / "tokenizer")
     return root / "run", by_name(base), by_name(factors)
 
 
