@@ -8,8 +8,6 @@ always a complete checkpoint, whatever killed the run. (On buckets, which cannot
 import contextlib
 import logging
 import os
-import pathlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,6 +16,7 @@ import grain
 import jax
 import orbax.checkpoint as ocp
 
+from irg_jax.checkpoints.orbax_logs import filter_orbax_logs
 from irg_jax.checkpoints.preservation import kept, rank
 from irg_jax.core import storage
 from irg_jax.core.errors import StorageError, UserError
@@ -29,11 +28,6 @@ TREES = ("params", "ema", "opt")
 FORMAT = 2  # version of the metadata: 2 has the typed config and the state of the data iterator
 _STEP_DIGITS = 8  # in the name of a step's folder
 _FAILURES = 3  # checkpoints in a row that cannot be written, after which a run ends
-_HARMLESS_WARNINGS = (
-    "Given directory is read only",  # as requested
-    "Requested `tracked_metric`; did not provide metrics",  # a step without validation is not the best
-    "No jax.Array in TypeHandlerRegistry",  # ``bagel.orbax_item`` writes arrays that are not jax.Arrays
-)
 
 
 class Checkpointer:
@@ -368,31 +362,3 @@ def _leaf_name(path: tuple[Any, ...]) -> str:
 
 def _shape(leaf: Any) -> str:
     return "absent" if leaf is None else str(tuple(leaf.shape))
-
-
-def filter_orbax_logs() -> None:
-    """Hides Orbax's progress and the tracebacks of errors that are also raised. Its other warnings are shown."""
-    for logger, keep in (("absl", _keep_absl), ("asyncio", _keep_asyncio)):
-        # Adding the same function again changes nothing.
-        logging.getLogger(logger).addFilter(keep)
-    if sys.unraisablehook is not _hide_late_answers:
-        sys.unraisablehook = _hide_late_answers
-
-
-def _hide_late_answers(unraisable: Any) -> None:
-    """Hides what TensorStore says of every array that is still written when another one has failed."""
-    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-        sys.__unraisablehook__(unraisable)
-
-
-def _keep_absl(record: logging.LogRecord) -> bool:
-    if "orbax" not in pathlib.Path(record.pathname).parts:
-        return True
-    shown = record.levelno >= logging.WARNING and not record.exc_info
-    return shown and not record.getMessage().startswith(_HARMLESS_WARNINGS)
-
-
-def _keep_asyncio(record: logging.LogRecord) -> bool:
-    """Of several files that cannot be read or written Orbax raises the first error; the others are said at exit."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not (error is not None and (is_storage_error(error) or "OCDBT" in str(error)))

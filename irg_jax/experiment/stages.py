@@ -17,6 +17,7 @@ from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import AXES, axis_sizes, check_slices, make_mesh
 from irg_jax.training.config import StageConfig
 from irg_jax.training.hooks.profile import Profile
+from irg_jax.training.interrupt import noticing_ctrl_c
 from irg_jax.training.program import check_mesh
 from irg_jax.training.trainer import train
 from irg_jax.worlds.shapes.prepare import prepare
@@ -72,7 +73,7 @@ def run(
     resolved = resolve(config, workdir)
     stages = _stages(resolved)
     folders = {name: workdir / name if isinstance(resolved, ExperimentConfig) else workdir for name, _ in stages}
-    with locked(workdir, "--workdir") if processes.is_primary() else contextlib.nullcontext():
+    with noticing_ctrl_c(), locked(workdir, "--workdir") if processes.is_primary() else contextlib.nullcontext():
         processes.run_on_primary(lambda: claim(workdir, config, allow_changes), "the run's folder")
         left = [(name, stage) for name, stage in stages if not _is_finished(folders[name], stage, name)]
         if not left and (isinstance(resolved, StageConfig) or _is_evaluated(workdir, resolved)):

@@ -3,9 +3,43 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
+
+_noticed = threading.Event()  # a Ctrl-C that may have come to nothing
+
+
+@contextlib.contextmanager
+def noticing_ctrl_c() -> Iterator[None]:
+    """Before and between training loops, Ctrl-C raises KeyboardInterrupt as ever, but is not lost where that is.
+
+    Python drops what is raised in callbacks, such as jax's of the garbage collector while it compiles. The next
+    ``Interrupt`` has the request then.
+    """
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not is_default:
+        yield
+        return
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        _noticed.set()
+        raise KeyboardInterrupt
+
+    def hide(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, KeyboardInterrupt) and _noticed.is_set()):
+            hook(unraisable)
+
+    # It stays, for others may have put theirs above it.
+    hook, sys.unraisablehook = sys.unraisablehook, hide
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _noticed.clear()
 
 
 class Interrupt:
@@ -16,7 +50,7 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = _noticed.is_set()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from irg_jax.training.interrupt import Interrupt
+from irg_jax.training.interrupt import Interrupt, noticing_ctrl_c
 
 
 @pytest.mark.usefixtures("python_handles_ctrl_c")
@@ -73,3 +73,31 @@ def test_outside_the_main_thread_no_signals_are_taken():
     thread.join()
     assert requested == [False]
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Callback:
+    """Python drops what is raised while it is deleted."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_ctrl_c_that_is_lost_in_a_callback_is_a_request_of_the_next_loop(capfd):
+    with noticing_ctrl_c():
+        callback = Callback()
+        del callback  # its KeyboardInterrupt goes nowhere
+        with Interrupt() as interrupt:
+            assert interrupt.requested
+    assert capfd.readouterr().err == ""
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
+
+
+@pytest.mark.usefixtures("python_handles_ctrl_c")
+def test_ctrl_c_before_a_loop_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), noticing_ctrl_c():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
