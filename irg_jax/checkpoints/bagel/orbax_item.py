@@ -16,7 +16,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 
-from irg_jax.checkpoints.manager import FORMAT, filter_orbax_logs
+from irg_jax.checkpoints.manager import FORMAT
+from irg_jax.checkpoints.orbax_logs import filter_orbax_logs
 
 CHUNK_BYTES = 4 * 2**20  # at most, so that a device reads little more than its own shard
 IN_FLIGHT_BYTES = 2**26  # given to TensorStore and not yet written
