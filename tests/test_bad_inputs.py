@@ -20,8 +20,16 @@ from tests import tiny
 PARSERS = {"train": parse_config, "plan": parse_config, "bench": parse_stage}
 STAGE = ["train", "--config=shapes_stage1", "--workdir={tmp}/run"]
 GENERATE = ["generate", "--checkpoint={converted}", "--out={tmp}/out"]
-IRGL = [*STAGE, "--config.data.format=irgl", "--config.data.world=None", "--config.data.initial_target=None"]
-IRGL += ["--config.data.thinking1=None", "--config.data.tokenizer={converted}/tokenizer", "--config.validation.every=0"]
+IRGL = """
+from irg_jax.configs import shapes_stage1
+
+def get_config():
+    c = shapes_stage1.get_config()
+    with c.ignore_type():
+        c.data.world = c.data.initial_target = c.data.thinking1 = None
+    c.data.update(format="irgl", batch_size=8, mixture=(("initial_full_learning", 1.0, True),))
+    return c
+"""
 
 FLAGS = [
     (["train", "--workdir={tmp}/run"], "--config is missing"),
@@ -88,7 +96,7 @@ PROMPTS = [
     (["--prompts={tmp}/empty.txt"], "empty.txt: contains no prompt"),
     (["--prompts={tmp}/latin1.txt"], "latin1.txt: cannot be read"),
     (["--prompt=caf\udce9"], "--prompt has half of a surrogate pair at character 3"),
-    (["--prompt=" + "a red circle and " * 90], "more than sampling.max_prompt"),
+    (["--prompt=" + "a red circle and " * 9000], "more than sampling.max_prompt"),
     (["--prompt=x", "--thinking2={tmp}/two.txt"], "--thinking2 needs --thinking1 too"),
     (["--prompt=x", "--thinking1={tmp}/latin1.txt"], "--thinking1 {tmp}/latin1.txt: cannot be read"),
     (["--prompt=x", "--turns=3"], "turns: 3 is not 1 or 2"),
@@ -131,7 +139,7 @@ def cases():
     yield from (([*GENERATE, *flags], message) for flags, message in [*PROMPTS, *IMAGES])
     yield from (([*GENERATE, "--prompt=x", f"--sampling={value}"], message) for value, message in SAMPLING)
     yield [*GENERATE[:2], "--out={tmp}/two.txt", "--prompt=x"], "--out: {tmp}/two.txt is a file"
-    yield [*STAGE[:2], "--workdir={tmp}/two.txt"], "two.txt"
+    yield [*STAGE[:2], "--workdir={tmp}/two.txt", "--config.data.batch_size=8"], "two.txt"
 
 
 JSON_FILES = [
@@ -194,11 +202,13 @@ def own_logging():
     """A command sets up logging for its process: on the stderr of this test, which the next one does not have."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    root.handlers, root.level = [], logging.WARNING
+    root.handlers = [logging.NullHandler()]
+    root.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        root.handlers, root.level = handlers, level
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 def test_sixty_and_more_are_planted():
@@ -238,9 +248,10 @@ def test_bad_data_are_one_line_with_status_2(capfd, folders, tmp_path, cell, mes
             (folder / "part.parquet").write_bytes(cell)
         elif cell is not None:
             pq.write_table(pa.table({"conversation": [cell]}), folder / "part.parquet")
-    flags = [f"--config.data.dir={tmp_path}/set", "--config.data.mixture=(('initial_full_learning', 1.0, True),)"]
-    line = [part.format(**folders | {"tmp": str(tmp_path)}) for part in IRGL]
-    status, lines = outcome(capfd, *line, *flags, "--config.mesh.fsdp=-1", "--config.data.batch_size=8")
+    (tmp_path / "irgl.py").write_text(IRGL)
+    paths = {"config": tmp_path / "irgl.py", "workdir": tmp_path / "run", "config.data.dir": tmp_path / "set"}
+    paths["config.data.tokenizer"] = f"{folders['converted']}/tokenizer"
+    status, lines = outcome(capfd, "train", *(f"--{name}={path}" for name, path in paths.items()))
     errors = [text for text in lines if text.startswith("error: ")]
     assert status == 2 and len(errors) == 1 and message in errors[0], lines
     assert not any("Traceback" in text for text in lines)

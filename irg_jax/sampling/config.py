@@ -70,7 +70,6 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         check_text(self.system_prompt, "config.sampling.system_prompt")
-        check(min(self.image_size) >= 1, "image_size", f"{self.image_size} must be (height, width) in pixels")
         at_least(self, 1, "prompt_bucket")
         at_least(self, 2, "max_prompt")
         check(min(self.max_thinking) >= 2, "max_thinking", f"{self.max_thinking} must have room for bos and eos each")
