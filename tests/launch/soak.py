@@ -32,7 +32,7 @@ import orbax.checkpoint as ocp
 
 from tests import commands
 
-STEPS = 600
+STEPS = 400
 FLAGS = commands.small(steps=STEPS, log__every=1, checkpoint__every=50, checkpoint__keep=2)
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM, "kill -9": signal.SIGKILL}
 CLOSED, FULL = "terminal closed", "disk full"
