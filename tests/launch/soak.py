@@ -181,7 +181,7 @@ are those of an undisturbed run, bit for bit.
 {table}
 
 Status: 130 after the state was saved or before the first step; 2 where the disk was full; minus a signal's number where
-it killed the process at once.
+it killed the process at once. Step 0: from the start, or stopped before the step was said.
 """
 
 
