@@ -73,11 +73,11 @@ class ImageTransform:
 def decode(content: bytes, key: str) -> PIL.Image.Image:
     """The image in RGB: EXIF rotation applied, transparency composited on white, 16 bits per channel reduced to 8.
 
+    Metadata other than the rotation is not read, however large or broken it is.
+
     Args:
       content: encoded bytes.
       key: names the record in errors.
-
-    Metadata other than the rotation is not read, however large or broken it is.
 
     Raises:
       UserError: bytes that are not an image, are truncated, or would decode to more than ``MAX_DECODED_PIXELS``; or
@@ -145,14 +145,16 @@ def _without_metadata(content: bytes) -> bytes:
     """A PNG without its texts and its colour profile, which Pillow reads and may refuse; other formats as they are."""
     if not content.startswith(_PNG):
         return content
-    kept, start = [_PNG], len(_PNG)
+    view = memoryview(content)  # most have none, and are not copied
+    kept, start = [view[: len(_PNG)]], len(_PNG)
     while start + 12 <= len(content):
         length, kind = int.from_bytes(content[start : start + 4]), content[start + 4 : start + 8]
         end = start + 12 + length
         if kind not in _PNG_METADATA:
-            kept.append(content[start:end])
+            kept.append(view[start:end])
         start = end
-    return b"".join([*kept, content[start:]])
+    kept.append(view[start:])
+    return content if sum(map(len, kept)) == len(content) else b"".join(kept)
 
 
 def _to_rgb(image: PIL.Image.Image, key: str) -> PIL.Image.Image:
