@@ -111,7 +111,13 @@ def soak(workdir: pathlib.Path, stops: int, seed: int, kinds: list[str]) -> Iter
         said = [line for line in run.output.splitlines() if re.match(r"error:|interrupted|Traceback", line)]
         assert "Traceback" not in run.output, run.output[:4000]
         resumed = re.search(r"resuming from step (\d+)", run.output)
-        yield how, moment, status, int(resumed[1]) if resumed else 0, said[-1] if said else ""
+        yield (
+            how,
+            moment,
+            status,
+            int(resumed[1]) if resumed else 0,
+            said[-1].replace(str(workdir.parent), "DIR") if said else "",
+        )
     assert Run(workdir).wait() == 0
 
 
