@@ -53,8 +53,9 @@ def compare(
         before, after = saved.get(key, _ABSENT), mine.get(key, _ABSENT)
         if before == after:
             continue
-        moved = _STAGE.sub("", key) in _FOLDERS and before and after
-        on_request = _ON_REQUEST.fullmatch(_STAGE.sub("", key)) is not None
+        in_stage = _STAGE.sub("", key)
+        moved = in_stage in _FOLDERS and before and after
+        on_request = _ON_REQUEST.fullmatch(in_stage) is not None
         if not moved and not _is_free(key) and not (allow_changes and on_request):
             go_on = "give --allow_changes to go on with it, " if on_request else ""
             raise UserError(

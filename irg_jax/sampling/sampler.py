@@ -110,6 +110,7 @@ class Sampler:
         mesh: Mesh,
         flow_step: FlowStep = euler_step,
     ):
+        _check_image_size(config.image_size, nnx.merge(graphdef, params).config)  # before weights are moved
         self.origin = origin
         shardings = state_shardings(params, mesh, ShardingRules())
         self.weights = Weights(jax.device_put(params, shardings), jax.device_put(vae, NamedSharding(mesh, P())))
@@ -117,7 +118,6 @@ class Sampler:
         self._processor = processor
         self._config = config
         self._spec = ProgramSpec(graphdef, processor, config, flow_step)
-        _check_image_size(config.image_size, nnx.merge(graphdef, params).config)
 
     def __call__(
         self,
