@@ -22,9 +22,10 @@ RUN_ALL = """
 import json, sys
 from irg_jax import {name} as command
 from irg_jax.core.config.command_line import run_command
+from irg_jax.experiment.config import parse_config
 for line in json.load(sys.stdin):
     try:
-        run_command(command.main, command.{parse}, ["{name}", *line])
+        run_command(command.main, parse_config, ["{name}", *line], flag_values=command.FLAGS)
     except SystemExit as ended:
         print(ended.code or 0)
 """
@@ -56,9 +57,9 @@ def topology(words):
     return [f"--topology={TOPOLOGIES[name]}", f"--slices={given.get('slices', 1)}"]
 
 
-def run_all(name, parse, lines):
+def run_all(name, lines):
     """The exit statuses of the command for each of the command lines."""
-    program = [sys.executable, "-c", RUN_ALL.format(name=name, parse=parse)]
+    program = [sys.executable, "-c", RUN_ALL.format(name=name)]
     environment = commands.environment() | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         program, cwd=ROOT, env=environment, input=json.dumps(lines), capture_output=True, text=True, timeout=300
@@ -85,7 +86,7 @@ def test_every_example_passes_the_check_of_its_launcher(world):
         lines.append(["--check_only", f"--devices={devices}", *arguments])
     # Eight rows for 64 devices: what these examples must not be.
     lines.append(["--check_only", "--devices=64", "--config=irg_7b_stage1", "--workdir=gs://bucket/run"])
-    *statuses, refused = run_all("train", "parse_config", lines)
+    *statuses, refused = run_all("train", lines)
     assert statuses == [0] * len(statuses) and refused == 2
 
 
@@ -95,4 +96,4 @@ def test_every_example_on_accelerators_fits_by_formula():
         if words[0] != "launch/local.sh":
             training = [word for word in words[words.index("--") + 1 :] if not word.startswith("--workdir")]
             lines.add(("--formula", *topology(words), *training))
-    assert run_all("plan", "parse_stage", sorted(lines)) == [0] * len(lines)
+    assert run_all("plan", sorted(lines)) == [0] * len(lines)
