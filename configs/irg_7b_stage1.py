@@ -1,7 +1,7 @@
 """IRG, stage 1, from BAGEL-7B-MoT: the six learning modes for 2,000 steps (arXiv 2509.06945).
 
     python -m irg_jax.convert --from bagel:BAGEL-7B-MoT --to orbax:checkpoints/bagel
-    python -m irg_jax.train --config configs/irg_7b_stage1.py --workdir runs/irg --config.data.dir=IRGL-300K
+    python -m irg_jax.train --config configs/irg_7b_stage1.py --workdir runs/irg --config.data.sources.irgl.dir=IRGL-300K
 
 "released" marks what the released training script says, "BAGEL" what the checkpoint's own config files say.
 """
@@ -16,20 +16,23 @@ def get_config() -> ConfigDict:
     c.steps = 2000  # paper
 
     # --- data
-    c.data.format = "irgl"
-    c.data.dir = "data/IRGL-300K"
+    c.data.sources = ConfigDict(dict(irgl=dict(format="irgl", dir="data/IRGL-300K", world=None)))
+    c.data.mixture = template.six_modes("irgl")
+    c.data.initial_target = "good"  # paper
     c.data.tokenizer = "checkpoints/bagel/tokenizer"  # BAGEL: Qwen2's
-    c.data.world = c.data.initial_target = c.data.thinking1 = None  # the published conversations decide these
     c.data.dropout.update(text=0.0, vit=0.0, vae=0.3)  # released
     c.data.batch_size = 8  # released: 8 GPUs, one pack each
-    c.data.rows_per_pack = 1
-    # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours: the means of the six
-    # modes at 1024 x 1024 with the published weights.
-    c.data.budgets.update(und=20480, gen=19456, vit=19968, images=12)
+    # Released: every pack of 40,000 tokens holds the mandatory modes. At 1024 x 1024 that contradicts the weights (a pack
+    # has 4.6 samples, of which four are mandatory), so here the packs of the eight GPUs hold them together.
+    c.data.rows_per_pack = 8
+    # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours, for pictures of 512 to
+    # 1024 pixels; `irg_jax.build_data stats DIR --budgets` proposes them for a data set.
+    c.data.budgets.update(und=24064, gen=15872, vit=22528, images=12)
     c.data.max_sample_tokens = 32768  # released
     c.data.vae_image.update(max_size=1024, min_size=512)  # BAGEL
     c.data.vit_image.update(max_size=980, min_size=378)  # BAGEL
-    c.data.threads = 16
+    c.data.workers = 4
+    c.data.buffer_gb = 2.0
 
     # --- model: BAGEL
     c.model.decoder.update(

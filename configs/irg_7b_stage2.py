@@ -12,7 +12,10 @@ def get_config() -> ConfigDict:
     c.init_from = "runs/irg_stage1"
     c.data.seed = 1
     c.data.tokenizer = "{workdir}/../irg_stage1/tokenizer"
-    c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))  # paper
-    c.data.budgets.update(und=13824, gen=26112, vit=13312)  # more latents, fewer words than in stage 1
+    c.data.mixture = (
+        ("irgl", "initial_full_learning", 1.0, True),
+        ("irgl", "improving_full_learning", 1.0, True),
+    )  # paper
+    c.data.budgets.update(und=15360, gen=24576, vit=13824)  # more latents, fewer words than in stage 1
     c.optim.warmup_steps = 0  # released
     return c

@@ -6,7 +6,10 @@ Every variant sees the same number of tokens in one stage; each differs from ``b
 from irg_jax.configs import shapes_stage1
 from ml_collections import ConfigDict
 
-FULL_MODES = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
+FULL_MODES = (
+    ("shapes", "initial_full_learning", 1.0, True),
+    ("shapes", "improving_full_learning", 1.0, True),
+)
 
 
 def base(c: ConfigDict) -> None:
@@ -44,10 +47,10 @@ def get_config(which: str = "base,0") -> ConfigDict:
     stage.steps = 1500
     stage.optim.final_lr = 1e-4  # no stage follows
     stage.seed = stage.data.seed = int(seed)
-    stage.data.dir = "{workdir}/../../data/shapes"
+    stage.data.sources.shapes.dir = "{workdir}/../../data/shapes"
     stage.data.tokenizer = "{workdir}/../../data/tokenizer"
     VARIANTS[name](stage)
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=stage))
-    c.evaluate = ConfigDict(dict(dir=stage.data.dir, prompts=96, batch_size=48, seed=0))
+    c.evaluate = ConfigDict(dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0))
     return c

@@ -11,7 +11,10 @@ def get_config() -> ConfigDict:
     c.steps = 1700
     c.init_from = "{workdir}/stage1"
     c.data.seed = 1
-    c.data.mixture = (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True))
+    c.data.mixture = (
+        ("shapes", "initial_full_learning", 1.0, True),
+        ("shapes", "improving_full_learning", 1.0, True),
+    )
     c.data.budgets.update(und=192, vit=48)  # fewer words than in stage 1
     c.optim.lr = 2e-3
     c.optim.final_lr = 1e-4

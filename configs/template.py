@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 # (mode, weight, mandatory). Weights are relative; every pack holds at least one sample of each mandatory mode. The
 # published ones of stage 1 (IRG, arXiv 2509.06945).
-SIX_MODES = (
+_SIX_MODES = (
     ("initial_thinking_understanding_learning", 0.5, False),
     ("initial_thinking_generation_learning", 0.5, True),
     ("initial_full_learning", 1.0, True),
@@ -23,6 +23,11 @@ SIX_MODES = (
     ("improving_thinking_generation_learning", 0.5, True),
     ("improving_full_learning", 1.0, True),
 )
+
+
+def six_modes(source: str) -> tuple[tuple[str, str, float, bool], ...]:
+    """The six learning modes of one data set, as rows of ``data.mixture``."""
+    return tuple((source, *mode) for mode in _SIX_MODES)
 
 
 def _section(**values: object) -> ConfigDict:
@@ -37,14 +42,21 @@ def get_config() -> ConfigDict:
 
     # --- data. ``{workdir}`` stands for the folder given with --workdir.
     c.data = ConfigDict()
-    c.data.format = "shapes"  # trajectories of the shapes world, or "irgl": published folders, keys with * are None
-    c.data.dir = "{workdir}/data/shapes"  # a TFDS data set of trajectories (ArrayRecord); for irgl a folder per mode
+    # Data sets by name. Formats: "irgl", trajectories as irg_jax.build_data writes them; "published", IRGL's folders of
+    # parquet; "text_to_image", "webdataset", "editing", "llava", as BAGEL reads them (docs/data.md).
+    c.data.sources = _section(
+        shapes=_section(
+            format="irgl",
+            dir="{workdir}/data/shapes",
+            world=_section(seed=0, train=8000, held_out=600, vocab=512),  # built if missing; None for your own data
+        )
+    )
     c.data.tokenizer = "{workdir}/data/tokenizer"  # Qwen2's file format
-    c.data.world = _section(seed=0, train=8000, held_out=600, vocab=512)  # * built if missing
     c.data.seed = 0  # of order and condition dropout
-    c.data.mixture = SIX_MODES
-    c.data.initial_target = "draft"  # * image that initial_full_learning learns: "draft", or "good" as published
-    c.data.thinking1 = "plan"  # * "none": an empty first thinking, for the ablation
+    c.data.mixture = six_modes("shapes")  # (source, mode, weight, mandatory)
+    # Of format irgl; the conversations of other formats say themselves what is learned.
+    c.data.initial_target = "draft"  # image that initial_full_learning learns: "draft", or "good" as published
+    c.data.thinking1 = "plan"  # "none": an empty first thinking, for the ablation
     c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # probability that a condition is left out, for guidance
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = 4  # rows that hold the mandatory modes together; published: 1, for rows of 40,000 tokens
@@ -52,7 +64,11 @@ def get_config() -> ConfigDict:
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
-    c.data.threads = 1  # that read and build rows
+    c.data.on_error = "stop"  # at a record that cannot be used, or "replace" it by another one, named, in a few cases
+    c.data.resize = "exact"  # to the published pixels, or "simd": within two levels, several times faster (extra simd)
+    c.data.workers = 0  # processes that read and build rows, beside the one that trains
+    c.data.threads = 1  # that do it where there are no such processes
+    c.data.buffer_gb = 1.0  # of rows that are built ahead
 
     # --- model
     c.model = ConfigDict()
@@ -111,7 +127,7 @@ def get_config() -> ConfigDict:
     c.validation = _section(
         every=0,  # steps; with the EMA weights on held-out data; 0 for never
         batches=4,  # always the same, with the same timesteps and noise
-        dir="",  # folder of held-out data; empty for the shapes world's own
+        sources=_section(),  # held-out data sets by their name in data.sources; empty for the split "held_out" of these
         prompts=(),  # an image is sampled for each of them
     )
 

@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 SMALL = {
     "steps": 2,
-    "data.world.train": 30,
-    "data.world.held_out": 6,
+    "data.sources.shapes.world.train": 30,
+    "data.sources.shapes.world.held_out": 6,
     "data.batch_size": 1,
     "model.decoder.hidden": 16,
     "model.decoder.layers": 1,

@@ -55,8 +55,8 @@ def packed_batch() -> dict:
                 made.append(Image((FOLDER / part["image"]).read_bytes(), *flags))
         conversation = Conversation(f"samples/{mode}", tuple(made))
         builder.add(conversation, layout.segments(conversation, words), dropped=0, mode=mode)
-    row = builder.build(Budgets(und=861, gen=236, vit=299, images=7, image_size=(112, 128), vit_patch=588))
-    return jax.tree.map(lambda x: x[None], row)
+    budgets = Budgets(und=861, gen=236, vit=299, images=7, image_size=(112, 128), vit_patch=588)
+    return layout.stack([builder.row()], budgets)
 
 
 def flow_draws(batch: dict, shift: float) -> FlowDraws:

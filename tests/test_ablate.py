@@ -16,7 +16,7 @@ def get_config(which):
     stage.steps = 2
     stage.optim.warmup_steps = 0
     stage.data.batch_size = 1
-    stage.data.world.update(train=30, held_out=6)
+    stage.data.sources.shapes.world.update(train=30, held_out=6)
     stage.model.decoder.update(hidden=16, layers=1, mlp=16)
     stage.model.vit.layers = 1
     stage.sampling.update(prompt_bucket=8, time_points=3, max_thinking=(8, 12))

@@ -22,12 +22,13 @@ STAGE = ["train", "--config=shapes_stage1", "--workdir={tmp}/run"]
 GENERATE = ["generate", "--checkpoint={converted}", "--out={tmp}/out"]
 IRGL = """
 from irg_jax.configs import shapes_stage1
+from ml_collections import ConfigDict
 
 def get_config():
     c = shapes_stage1.get_config()
-    with c.ignore_type():
-        c.data.world = c.data.initial_target = c.data.thinking1 = None
-    c.data.update(format="irgl", batch_size=8, mixture=(("initial_full_learning", 1.0, True),))
+    with c.unlocked():
+        c.data.sources = ConfigDict(dict(irgl=dict(format="published", dir="", world=None)))
+    c.data.update(batch_size=8, mixture=(("irgl", "initial_full_learning", 1.0, True),))
     return c
 """
 
@@ -60,7 +61,7 @@ CONFIG_VALUES = [
     ("loss.mse_weight=-1.0", "config.loss.mse_weight: -1.0 must be at least 0"),
     ("data.batch_size=0", "config.data.batch_size: 0 must be at least 1"),
     ("data.vae_image.min_size=999", "config.data.vae_image.max_size"),
-    ("data.mixture=(('reading', 1.0, True),)", "reading"),
+    ("data.mixture=(('shapes', 'reading', 1.0, True),)", "reading"),
     ("data.dropout.text=1.5", "config.data.dropout.text: 1.5 must be a probability"),
     ("data.budgets.und=0", "config.data.budgets.und: 0 must be at least 1"),
     ("model.decoder.layers=0", "config.model.decoder.layers: 0 must be at least 1"),
@@ -249,7 +250,7 @@ def test_bad_data_are_one_line_with_status_2(capfd, folders, tmp_path, cell, mes
         elif cell is not None:
             pq.write_table(pa.table({"conversation": [cell]}), folder / "part.parquet")
     (tmp_path / "irgl.py").write_text(IRGL)
-    paths = {"config": tmp_path / "irgl.py", "workdir": tmp_path / "run", "config.data.dir": tmp_path / "set"}
+    paths = {"config": tmp_path / "irgl.py", "workdir": tmp_path / "run", "config.data.sources.irgl.dir": tmp_path / "set"}
     paths["config.data.tokenizer"] = f"{folders['converted']}/tokenizer"
     status, lines = outcome(capfd, "train", *(f"--{name}={path}" for name, path in paths.items()))
     errors = [text for text in lines if text.startswith("error: ")]

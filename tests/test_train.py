@@ -115,7 +115,7 @@ def test_validation_and_a_profile_change_nothing_and_leave_their_figures_images_
 
 
 def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
-    flags = [*commands.small(steps=1), f"--config.init_from={whole}", f"--config.data.dir={whole}/data/shapes"]
+    flags = [*commands.small(steps=1), f"--config.init_from={whole}", f"--config.data.sources.shapes.dir={whole}/data/shapes"]
     flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")
     done = commands.run("train", "--config=configs/shapes_stage2.py", f"--workdir={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,7 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_records(whole, tmp_path):
 
 def test_a_missing_data_set_is_named(tmp_path):
     lines = ["from configs import template", "def get_config():", "  c = template.get_config()"]
-    lines += ["  c.data.world = None  # builds nothing", "  c.data.dir = '/nowhere'", "  return c"]
+    lines += ["  c.data.sources.shapes.update(world=None, dir='/nowhere')", "  return c"]
     (tmp_path / "mine.py").write_text("\n".join(lines))
     done = commands.run("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
     assert "/nowhere" in error_of(done)
@@ -161,11 +161,11 @@ def test_a_missing_data_set_is_named(tmp_path):
     [
         ("optim.lrr=1", "config.optim.lrr: unknown key; did you mean lr?"),
         ("steps=many", "config.steps: 'many' is not an int"),
-        ("data.mixture=(('drawing', 1.0, True),)", "unknown learning mode 'drawing'; known modes are"),
-        ("data.mixture=(('initial_full_learning', 0.0, True),)", "must be"),
+        ("data.mixture=(('shapes', 'drawing', 1.0, True),)", "unknown learning mode 'drawing'; known modes are"),
+        ("data.mixture=(('shapes', 'initial_full_learning', 0.0, True),)", "must be"),
         ("model.decoder.kv_heads=3", "config.model.decoder.kv_heads: 3 must divide the 4 heads"),
         ("mesh.data=2", "does not make 1 devices"),
-        ("data.format=parquet", "config.data.format: 'parquet' is not one of shapes, irgl"),
+        ("data.sources.shapes.format=parquet", "config.data.sources.shapes.format: 'parquet' is not one of irgl, "),
         (
             "execution.attention=flash",
             "config.execution.attention: 'flash' is not one of auto, plain, chunked, gpu, tpu",
@@ -176,6 +176,6 @@ def test_a_missing_data_set_is_named(tmp_path):
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_key(whole, tmp_path, flag, message):
-    data = [f"--config.data.dir={whole}/data/shapes", f"--config.data.tokenizer={whole}/data/tokenizer"]
+    data = [f"--config.data.sources.shapes.dir={whole}/data/shapes", f"--config.data.tokenizer={whole}/data/tokenizer"]
     done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, f"--config.{flag}")
     assert message in error_of(done)

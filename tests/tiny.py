@@ -105,7 +105,7 @@ def row(samples: list[Conversation], budgets: Budgets = BUDGETS, dropped: list[i
     builder = RowBuilder(words, CONFIG.geometry)
     for i, sample in enumerate(samples):
         builder.add(sample, layout.segments(sample, words), dropped[i] if dropped else 0, mode=i)
-    return builder.build(budgets)
+    return jax.tree.map(lambda x: x[0], layout.stack([builder.row()], budgets))
 
 
 def batch(*rows: dict) -> dict:

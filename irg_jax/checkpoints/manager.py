@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-import grain
 import jax
 import orbax.checkpoint as ocp
 
@@ -25,7 +24,7 @@ from irg_jax.core.storage import as_path, is_storage_error, is_transient, retry,
 T = TypeVar("T")
 
 TREES = ("params", "ema", "opt")
-FORMAT = 2  # version of the metadata: 2 has the typed config and the state of the data iterator
+FORMAT = 3  # version of the metadata: 3 has the next row of the data and the state of the packing plan there
 _STEP_DIGITS = 8  # in the name of a step's folder
 _FAILURES = 3  # checkpoints in a row that cannot be written, after which a run ends
 
@@ -123,21 +122,20 @@ class Checkpointer:
         params: Any,
         ema: Any,
         opt: Any,
-        iterator: grain.DatasetIterator,
+        data: Mapping[str, Any],
         meta: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Saves a step in the background, once the previous save is complete. A step that is already saved is kept.
 
-        The arrays and the iterator's state are copied before this returns: call ``next(iterator)`` and donate buffers
-        only afterwards, which is what makes resume exact.
+        The arrays are copied before this returns: donate buffers only afterwards.
 
         Args:
           step: the number of training steps done.
           params: tree of arrays.
           ema: tree of arrays.
           opt: optimizer state.
-          iterator: the data iterator, positioned at the batch of the next step.
+          data: JSON-serialisable state of the data, as the next step is to find it.
           meta: JSON-serialisable values: config, data fingerprint.
           metrics: of this step, for ``best``; a step without that metric is not the best.
 
@@ -152,7 +150,7 @@ class Checkpointer:
             params=ocp.args.StandardSave(params),
             ema=ocp.args.StandardSave(ema),
             opt=ocp.args.StandardSave(opt),
-            meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step, "data": iterator.get_state()}),
+            meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step, "data": dict(data)}),
         )
         self._save(step, items, {name: float(value) for name, value in (metrics or {}).items()})
 
@@ -201,7 +199,6 @@ class Checkpointer:
         step: int | None = None,
         *,
         abstract: Mapping[str, Any],
-        iterator: grain.DatasetIterator | None = None,
     ) -> dict[str, Any]:
         """Restores the requested items, and reads no others.
 
@@ -209,7 +206,6 @@ class Checkpointer:
           step: which step; the latest if not given.
           abstract: for each requested item (``params``, ``ema``, ``opt``) a tree of ``jax.ShapeDtypeStruct`` with
             shardings. Its shapes must be the saved ones; its dtypes and shardings may differ.
-          iterator: set to the saved state, if given.
 
         Returns:
           The items, each with the structure of its abstract tree.
@@ -222,14 +218,11 @@ class Checkpointer:
         """
         step = self._existing(step)
         # Before the arrays, whose error would not say that another version wrote them.
-        meta = self.restore_meta(step)
+        self.restore_meta(step)
         self._check_same_arrays(step, abstract)
         items: dict[str, Any] = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
         with self._damage_errors(step):
             restored = self._read(step, lambda: self._manager.restore(step, args=ocp.args.Composite(**items)))
-            if iterator is not None:
-                # All processes are at the same batch, so one state is valid for any number of processes.
-                iterator.set_state(meta["data"])
         return {name: restored[name] for name in abstract}
 
     def restore_meta(self, step: int | None = None) -> dict[str, Any]:

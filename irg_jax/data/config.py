@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import Literal, NamedTuple
 
-from irg_jax.core.config.ranges import at_least, within
+from irg_jax.core.config.ranges import above, at_least, within
+from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import check
 from irg_jax.data import modes
 
@@ -47,15 +48,39 @@ class WorldConfig:
         at_least(self, 1, "train", "held_out", "vocab")
 
 
-class MixtureEntry(NamedTuple):
-    """One learning mode of a mixture.
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """A data set on disk.
 
     Attributes:
-      mode: a name in ``modes.MODES``.
+      format: ``irgl``: trajectories, as built by ``irg_jax.build_data``; ``published``: the six folders of parquet files
+        as IRGL was published; ``text_to_image``, ``editing``: parquet files, ``webdataset``: tar files, ``llava``: a
+        JSONL file, as BAGEL reads them.
+      dir: folder of the data set.
+      world: irgl only: the generated data set to build if ``dir`` is missing; None builds nothing.
+    """
+
+    format: Literal["irgl", "published", "text_to_image", "webdataset", "editing", "llava"]
+    dir: str
+    world: WorldConfig | None = None
+
+    def __post_init__(self) -> None:
+        check(
+            self.format == "irgl" or self.world is None, "world", f"format {self.format} is never built; set it to None"
+        )
+
+
+class MixtureEntry(NamedTuple):
+    """One learning mode of one data set.
+
+    Attributes:
+      source: a name in ``DataConfig.sources``.
+      mode: a name in ``modes.MODES`` for the formats irgl and published; else a name for logs.
       weight: its share of the samples, relative to the others.
       mandatory: whether every pack holds at least one sample of it.
     """
 
+    source: str
     mode: str
     weight: float
     mandatory: bool
@@ -111,27 +136,28 @@ class ProcessorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(ProcessorConfig):
-    """Data set, mixture and packing; see ``configs/template.py`` for the values.
+    """Data sets, mixture and packing; see ``configs/template.py`` for the values.
 
     Attributes:
-      format: ``shapes``: a TFDS data set of trajectories; ``irgl``: the published folders of parquet files.
-      dir: folder of the data set.
-      world: shapes only: what to build if ``dir`` is missing; None builds nothing.
+      sources: the data sets by name.
       seed: of the order of the samples and of condition dropout.
       mixture: learning modes with their weights.
-      initial_target: shapes only: which image ``initial_full_learning`` generates, a name in ``modes.INITIAL_TARGETS``.
-      thinking1: shapes only: a name in ``modes.THINKING1``.
+      initial_target: irgl only: which image ``initial_full_learning`` generates, a name in ``modes.INITIAL_TARGETS``.
+      thinking1: irgl only: a name in ``modes.THINKING1``.
       dropout: condition dropout.
       batch_size: packed rows in a global batch.
       rows_per_pack: rows that hold every mandatory mode together.
       budgets: the fixed size of a row.
       max_sample_tokens: longer samples are left out of the plan and logged.
-      threads: threads that read and build rows.
+      on_error: what to do about a record that cannot be used: ``stop``, or ``replace`` it by another one, by name and in
+        a bounded number of cases.
+      resize: ``exact`` to the pixel of the published code, or ``simd``: within two levels and several times faster.
+      workers: processes that read and build rows; 0 for none.
+      threads: threads that do it where there are no processes.
+      buffer_gb: GB (1e9 bytes) of rows that are built ahead.
     """
 
-    format: Literal["shapes", "irgl"]
-    dir: str
-    world: WorldConfig | None
+    sources: dict[str, SourceConfig]
     seed: int
     mixture: tuple[MixtureEntry, ...]
     initial_target: Literal["draft", "good"] | None
@@ -141,20 +167,33 @@ class DataConfig(ProcessorConfig):
     rows_per_pack: int
     budgets: BudgetConfig
     max_sample_tokens: int
+    on_error: Literal["stop", "replace"]
+    resize: Literal["exact", "simd"]
+    workers: int
     threads: int
+    buffer_gb: float
 
     def __post_init__(self) -> None:
-        check(self.mixture, "mixture", "no learning mode is listed; list at least one (mode, weight, mandatory)")
+        check(self.sources, "sources", "no data set is listed; list at least one")
+        check(self.mixture, "mixture", "no learning mode is listed; list at least one (source, mode, weight, mandatory)")
         seen = set()
         for entry in self.mixture:
-            modes.check_mode(entry.mode)
+            check(
+                entry.source in self.sources,
+                "mixture",
+                f"{entry.mode} is of the unknown source {entry.source!r}{did_you_mean(entry.source, self.sources)}; "
+                f"known ones are {', '.join(self.sources)}",
+            )
+            if self.sources[entry.source].format in ("irgl", "published"):
+                modes.check_mode(entry.mode)
             weight = f"the weight of {entry.mode} is {entry.weight}; it must be finite and > 0"
             check(0 < entry.weight < math.inf, "mixture", weight)
-            check(entry.mode not in seen, "mixture", f"{entry.mode} is listed twice; add up its weights")
-            seen.add(entry.mode)
-        for name in ("world", "initial_target", "thinking1"):
-            given = getattr(self, name) is not None
-            check(self.format == "shapes" or not given, name, "only format shapes takes it; set it to None")
-            check(self.format != "shapes" or given or name == "world", name, "format shapes needs it, but it is None")
+            check(entry[:2] not in seen, "mixture", f"{entry.mode} is listed twice; add up its weights")
+            seen.add(entry[:2])
+        for name in ("initial_target", "thinking1"):
+            needed = any(source.format == "irgl" for source in self.sources.values())
+            check(not needed or getattr(self, name) is not None, name, "format irgl needs it, but it is None")
         within(self, 0, 2**32 - 1, "seed")
         at_least(self, 1, "batch_size", "rows_per_pack", "max_sample_tokens", "threads")
+        at_least(self, 0, "workers")
+        above(self, 0, "buffer_gb")

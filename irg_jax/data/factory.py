@@ -1,19 +1,28 @@
 """Builds the processor, the sources and the packed rows from the ``data`` section of a config."""
 
 import dataclasses
-from collections.abc import Callable
+from typing import NamedTuple
 
 from irg_jax.core.errors import ConfigError
 from irg_jax.core.geometry import TokenGeometry
 from irg_jax.data import modes
-from irg_jax.data.config import DataConfig, ProcessorConfig
-from irg_jax.data.conversation import Conversation, MappedSource, Source
+from irg_jax.data.config import DataConfig, MixtureEntry, ProcessorConfig, SourceConfig
+from irg_jax.data.conversation import Source
 from irg_jax.data.images import ImageTransform
+from irg_jax.data.index import scan
+from irg_jax.data.index.conversations import ConversationSamples
+from irg_jax.data.index.samples import Samples
+from irg_jax.data.index.store import StoredIndex
+from irg_jax.data.index.trajectories import ModeSamples
 from irg_jax.data.packing.layout import Budgets
 from irg_jax.data.pipeline import MixtureSource, PackedRows
 from irg_jax.data.processor import Processor
+from irg_jax.data.rejected import use_without
 from irg_jax.data.sources import irgl, trajectories
+from irg_jax.data.sources.trajectories import ModeSource, TrajectorySource
 from irg_jax.data.tokenizer import Tokenizer
+
+_CONVERSATIONS: dict = {}
 
 
 def make_processor(config: ProcessorConfig, geometry: TokenGeometry) -> Processor:
@@ -28,8 +37,9 @@ def make_processor(config: ProcessorConfig, geometry: TokenGeometry) -> Processo
             "model.decoder.vocab",
             f"{geometry.vocab} rows, but {config.tokenizer} has {tokenizer.size} ids; raise it",
         )
-    vae = ImageTransform(config.vae_image.max_size, config.vae_image.min_size, geometry.vae_stride)
-    vit = ImageTransform(config.vit_image.max_size, config.vit_image.min_size, geometry.vit_patch)
+    resize = config.resize if isinstance(config, DataConfig) else "exact"
+    vae = ImageTransform(config.vae_image.max_size, config.vae_image.min_size, geometry.vae_stride, resize=resize)
+    vit = ImageTransform(config.vit_image.max_size, config.vit_image.min_size, geometry.vit_patch, resize=resize)
     tables = (("vae_image", vae, geometry.max_latent_size), ("vit_image", vit, geometry.vit_patches_per_side))
     for name, transform, side in tables:
         if transform.max_size % transform.stride or transform.max_size > side * transform.stride:
@@ -41,19 +51,6 @@ def make_processor(config: ProcessorConfig, geometry: TokenGeometry) -> Processo
     return Processor(tokenizer, vae, vit)
 
 
-def _shapes(config: DataConfig, mode: str, split: str) -> Source[Conversation]:
-    assert config.thinking1 and config.initial_target  # DataConfig requires both for this format
-    records = MappedSource(trajectories.open_source(config.dir, split), modes.THINKING1[config.thinking1])
-    return MappedSource(records, modes.learning_mode(mode, config.initial_target))
-
-
-def _irgl(config: DataConfig, mode: str, split: str) -> Source[Conversation]:
-    return irgl.open_source(config.dir, mode)
-
-
-FORMATS: dict[str, Callable[[DataConfig, str, str], Source[Conversation]]] = {"shapes": _shapes, "irgl": _irgl}
-
-
 def make_budgets(config: DataConfig, geometry: TokenGeometry) -> Budgets:
     """The fixed size of a packed row."""
     edge = config.vae_image.max_size
@@ -61,27 +58,77 @@ def make_budgets(config: DataConfig, geometry: TokenGeometry) -> Budgets:
     return Budgets(**sizes, image_size=(edge, edge), vit_patch=3 * geometry.vit_patch**2)
 
 
-def make_packed_rows(config: DataConfig, geometry: TokenGeometry, *, length: int, split: str = "train") -> PackedRows:
-    """Indexes a split and plans its packing.
+def make_packed_rows(
+    config: DataConfig,
+    geometry: TokenGeometry,
+    split: str = "train",
+) -> PackedRows:
+    """Opens the indices of the data sets, makes those that are missing, and plans the packing.
 
     Args:
       config: the ``data`` section.
       geometry: of the model.
-      length: rows that the run reads.
-      split: ``train`` or ``held_out``; folders of format ``irgl`` have no splits, and are read whole.
+      split: ``train`` or ``held_out``, of data sets of trajectories; all others have no splits, and are read whole.
 
     Raises:
       UserError: a missing or damaged data set, a bad record, an invalid mixture.
     """
-    mixture = [MixtureSource(*entry, FORMATS[config.format](config, entry.mode, split)) for entry in config.mixture]
+    processor = make_processor(config, geometry)
     return PackedRows(
-        mixture,
-        processor=make_processor(config, geometry),
+        make_mixture(config, processor, split),
+        processor=processor,
         budgets=make_budgets(config, geometry),
         max_sample_tokens=config.max_sample_tokens,
         dropout=config.dropout,
         rows_per_pack=config.rows_per_pack,
         seed=config.seed,
-        length=length,
         geometry=geometry,
+        replaces=config.on_error == "replace",
     )
+
+
+def make_mixture(config: DataConfig, processor: Processor, split: str) -> list[MixtureSource]:
+    """The learning modes of a mixture with their sources and indices; see ``make_packed_rows``."""
+    opened: dict[str, _Trajectories] = {}  # one index serves all modes of a data set of trajectories
+    mixture = []
+    labels = [entry.mode for entry in config.mixture]
+    for entry in config.mixture:
+        source, samples = _open(config, entry, processor, split, opened)
+        # The same mode of two data sets has a loss of its own for each.
+        name = entry.mode if labels.count(entry.mode) == 1 else f"{entry.mode}@{entry.source}"
+        mixture.append(MixtureSource(name, entry.weight, entry.mandatory, source, samples))
+    return mixture
+
+
+class _Trajectories(NamedTuple):
+    source: TrajectorySource
+    index: StoredIndex
+
+
+def _open(
+    config: DataConfig, entry: MixtureEntry, processor: Processor, split: str, opened: dict[str, _Trajectories]
+) -> tuple[Source, Samples]:
+    where = config.sources[entry.source]
+    replaces = config.on_error == "replace"
+    if where.format == "irgl":
+        if entry.source not in opened:
+            opened[entry.source] = _open_trajectories(where, split, processor.tokenizer, replaces)
+        assert config.initial_target and config.thinking1  # DataConfig requires both for this format
+        mode = modes.learning_mode(entry.mode, config.initial_target, config.thinking1)
+        found = opened[entry.source]
+        return ModeSource(found.source, mode), ModeSamples(found.index.arrays["rows"], mode, processor)
+    published = where.format == "published"
+    source: Source = (
+        irgl.open_source(where.dir, entry.mode) if published else _CONVERSATIONS[where.format](where.dir)
+    )
+    name = entry.mode if published else where.format
+    index = scan.index_conversations(source, where.dir, name, processor.tokenizer)
+    use_without(index, len(source), name, replaces)
+    return source, ConversationSamples(index.arrays["samples"], index.arrays["parts"], processor)
+
+
+def _open_trajectories(where: SourceConfig, split: str, tokenizer: Tokenizer, replaces: bool) -> _Trajectories:
+    source = trajectories.open_source(where.dir, split)
+    index = scan.index_trajectories(source, split, tokenizer)
+    use_without(index, len(source), split, replaces)
+    return _Trajectories(source, index)

@@ -1,63 +1,50 @@
-"""From a mixture of sources to batches: index, plan, build packed rows, batch, prefetch (Grain, random access)."""
+"""From a mixture of sources to batches: index, plan, build packed rows, prefetch, batch (Grain, random access)."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
 
 import grain
-import jax
 import numpy as np
 
+from irg_jax.core.errors import UserError
 from irg_jax.core.geometry import TokenGeometry
 from irg_jax.data.config import DropoutConfig
-from irg_jax.data.conversation import Conversation, Image, Source, Text
+from irg_jax.data.conversation import Source
+from irg_jax.data.index.samples import Samples, fingerprint
 from irg_jax.data.packing import layout, plan
-from irg_jax.data.packing.layout import Budgets, RowBuilder
+from irg_jax.data.packing.component import Component, PackedSample
+from irg_jax.data.packing.layout import Budgets, Row
+from irg_jax.data.packing.planner import Snapshot
 from irg_jax.data.processor import Processor
+from irg_jax.data.rejected import MAX_REPLACED
+from irg_jax.data.rows import DamagedSampleError, PlacedSample, RowReader
+from irg_jax.data.workers import Workers
 
 
 @dataclasses.dataclass(frozen=True)
 class MixtureSource:
-    """One learning mode of a mixture: its weight, whether every pack must hold it, and the source of its samples."""
-
-    mode: str
-    weight: float
-    mandatory: bool
-    source: Source[Conversation]
-
-
-class Index(NamedTuple):
-    """What has to be known of all samples of a mode before training.
+    """One learning mode of a mixture.
 
     Attributes:
-      samples: the segments of every conversation: all that planning needs to know.
-      fingerprint: number of samples, and a digest of their keys and contents in order.
+      name: of the mode, for logs and metrics.
+      weight: its share of the samples, relative to the others.
+      mandatory: whether every pack must hold it.
+      source: of its records.
+      samples: of its index.
     """
 
-    samples: list[list[layout.Segment]]
-    fingerprint: str
-
-
-def index(source: Source[Conversation], processor: Processor) -> Index:
-    """Reads all conversations of a mode.
-
-    Raises:
-      UserError: a bad record; the message names its key.
-    """
-    samples, digest = [], hashlib.blake2b(digest_size=8)
-    for conversation in (source[i] for i in range(len(source))):
-        samples.append(layout.segments(conversation, processor))
-        digest.update(repr([(type(part).__name__, *_flags(part)) for part in conversation.parts]).encode())
-        for part in conversation.parts:
-            content = part.content if isinstance(part.content, bytes) else part.content.encode()
-            digest.update(len(content).to_bytes(8) + content)
-    return Index(samples, f"{len(samples)} samples, {digest.hexdigest()}")
-
-
-def _flags(part: Text | Image) -> list[bool]:
-    return [value for value in dataclasses.astuple(part) if isinstance(value, bool)]
+    name: str
+    weight: float
+    mandatory: bool
+    source: Source
+    samples: Samples
 
 
 class PackedRows:
@@ -71,13 +58,18 @@ class PackedRows:
       dropout: condition dropout.
       rows_per_pack: see ``plan.Plan``.
       seed: of the order of the samples and of condition dropout.
-      length: number of rows that a run reads.
       geometry: of the model, for the position tables.
+      replaces: whether a sample that cannot be read is replaced by another one; else it is an error.
 
     Attributes:
-      oversize: keys of the samples that fit no row, by mode; they are left out of the plan and logged.
-      fingerprint: of all samples that were read, by mode: a run that resumes on other data would see some samples
+      budgets: as given; likewise ``rows_per_pack``.
+      oversize: number of records that fit no row, by mode; they are left out of the plan and logged.
+      fingerprint: of the samples of each mode, and of the plan: a run that resumes on other data would see some samples
         twice and others never.
+      reader: what builds a row, here or in another process.
+
+    Raises:
+      ConfigError: a mode without samples that fit a row, or mandatory modes that contradict the weights.
     """
 
     def __init__(
@@ -90,89 +82,204 @@ class PackedRows:
         dropout: DropoutConfig,
         rows_per_pack: int,
         seed: int,
-        length: int,
         geometry: TokenGeometry,
+        replaces: bool = False,
     ):
-        self._mixture = mixture
-        self._processor = processor
-        self._budgets = budgets
-        self._length = length
-        self._geometry = geometry
-        self.oversize: dict[str, list[str]] = {}
+        self._mixture, self._replaces = mixture, replaces
+        self.rows_per_pack = rows_per_pack
+        self.budgets = budgets
+        self.reader = RowReader([entry.source for entry in mixture], processor, geometry)
+        self.oversize: dict[str, int] = {}
         self.fingerprint: dict[str, str] = {}
-        components = []
+        self._components = []
         for entry in mixture:
-            samples, self.fingerprint[entry.mode] = index(entry.source, processor)
-            fitting, oversize = plan.split_oversize(samples, budgets.cost, max_sample_tokens)
-            if oversize:
-                self.oversize[entry.mode] = [entry.source[i].key for i in oversize]
-                logging.warning(
-                    "%s: %d of %d samples are larger than a row and are left out, first %s",
-                    entry.mode, len(oversize), len(samples), ", ".join(self.oversize[entry.mode][:3]),
-                )  # fmt: skip
-            kept = [samples[i] for i in fitting]
-            components.append(plan.Component(entry.mode, entry.weight, entry.mandatory, kept, fitting))
-        self._components = components
-        self.plan = plan.Plan(components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed)
+            component = Component(
+                entry.name, entry.weight, entry.mandatory, entry.samples, budgets.cost, max_sample_tokens
+            )
+            self._components.append(component)
+            self.fingerprint[entry.name] = fingerprint(entry.samples)
+            if len(component.oversize):
+                self.oversize[entry.name] = len(component.oversize)
+                self._warn_oversize(entry, component.oversize)
+        weights = [(entry.name, entry.weight, entry.mandatory) for entry in mixture]
+        planned = repr([plan.VERSION, weights, budgets.cost, max_sample_tokens, dropout, rows_per_pack, seed])
+        self.fingerprint["plan"] = hashlib.blake2b(planned.encode(), digest_size=8).hexdigest()
+        self._plan = functools.partial(
+            plan.Plan, self._components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed
+        )
+        self.plan = self._plan()
+        shares = self.plan.check_shares()
+        listed = ", ".join(f"{entry.name} {share:.3f}" for entry, share in zip(mixture, shares, strict=True))
+        logging.info("shares of the samples: %s", listed)
+        self._replaced: dict[tuple[int, int], int | None] = {}
+        self._lock = threading.Lock()
+
+    def state(self, row: int) -> dict[str, Any]:
+        """What a checkpoint holds of the data, JSON-serialisable: the next row, and the planner's state before it."""
+        return {"row": row, "plan": list(self.plan.snapshot(row))}
+
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """Goes on from ``state``, with the same rows; returns the next one."""
+        self.plan = self._plan(start=Snapshot.from_json(state["plan"]))
+        return state["row"]
+
+    def begin_anew(self, state: Mapping[str, Any]) -> int:
+        """Begins a new plan at the row of ``state``, for data that have changed since; returns that row."""
+        row = -(-state["row"] // self.rows_per_pack) * self.rows_per_pack  # the first of a pack
+        self.plan = self._plan(start=Snapshot.begin(len(self._components), row))
+        return row
 
     @property
     def modes(self) -> list[str]:
         """Names of the modes; the ``mode`` column of a row holds indices into this list."""
-        return [entry.mode for entry in self._mixture]
+        return [entry.name for entry in self._mixture]
 
-    def __len__(self) -> int:
-        return self._length
+    def __getitem__(self, i: int) -> Row:
+        """Row ``i``, built in this process; see ``build``."""
+        return self.build(i, self.reader)
 
-    def __getitem__(self, i: int) -> dict:
-        """Row ``i`` as arrays without a batch axis; see ``layout.batch_spec``.
+    def build(self, i: int, read: "RowReader | Workers[list[PlacedSample], Row]") -> Row:
+        """Row ``i``.
+
+        Args:
+          i: its number.
+          read: what reads the samples and lays them out.
 
         Raises:
           UserError: a record that cannot be read; the message names its key.
+          StorageError: the storage went on answering with errors.
         """
-        builder = RowBuilder(self._processor, self._geometry)
-        for sample in self.plan.row(i):
-            component = self._components[sample.component]
-            conversation = self._mixture[sample.component].source[component.records[sample.index]]
-            builder.add(conversation, component.samples[sample.index], sample.dropped, sample.component)
-        return builder.build(self._budgets)
+        packed = list(self.plan.row(i))
+        while True:
+            try:
+                return read([self._placed(sample) for sample in packed])
+            except DamagedSampleError as error:
+                if not self._replaces:
+                    raise UserError(error.message) from error
+                packed[error.place : error.place + 1] = self._replacement(packed[error.place], error.message, i)
 
     def keys(self, i: int) -> list[str]:
         """The records packed into row ``i``, as ``mode:key``."""
         names = []
         for sample in self.plan.row(i):
-            record = self._components[sample.component].records[sample.index]
-            names.append(f"{self.modes[sample.component]}:{self._mixture[sample.component].source[record].key}")
+            record = int(self._components[sample.component].samples.records[sample.sample])
+            names.append(f"{self.modes[sample.component]}:{self._mixture[sample.component].source.key(record)}")
         return names
 
+    def _placed(self, sample: PackedSample) -> PlacedSample:
+        samples, index = self._components[sample.component].samples, sample.sample
+        return PlacedSample(
+            sample.component,
+            int(samples.records[index]),
+            int(samples.variants[index]),
+            int(samples.crcs[index]),
+            sample.dropped,
+            samples.segments(index),
+        )
 
-class LocalBatches:
-    """Random access to a process's rows of every global batch: batch i holds the rows [i·B, (i + 1)·B) of the run.
+    def _replacement(self, damaged: PackedSample, message: str, row: int) -> list[PackedSample]:
+        """Another sample of the mode that fits into the place of a damaged one: the next in the index, or none."""
+        component = self._components[damaged.component]
+        fits = (component.samples.costs <= np.array(damaged.cost)).all(1)
+        fits[damaged.sample] = False
+        after = np.flatnonzero(np.roll(fits, -damaged.sample))
+        found = int(after[0] + damaged.sample) % len(fits) if len(after) else None
+        with self._lock:
+            self._replaced[damaged.component, damaged.sample] = found
+            replaced = sum(which == damaged.component for which, _ in self._replaced)
+        if replaced > max(MAX_REPLACED * component.records, 1):
+            raise UserError(
+                f"{component.name}: {replaced} samples of {component.records} could not be read, more than "
+                f"{MAX_REPLACED:.0%}; the last one: {message}"
+            )
+        where = "left out" if found is None else f"replaced by sample {found} of {component.name}"
+        logging.warning("row %d: %s; %s, as data.on_error says", row, message, where)
+        return [] if found is None else [damaged._replace(sample=found, dropped=0)]
 
-    Args:
-      rows: the packed rows of the run.
-      batch_size: B, rows of a global batch.
-      offsets: which of a batch's rows the process builds.
-    """
+    def _warn_oversize(self, entry: MixtureSource, oversize: np.ndarray) -> None:
+        first = ", ".join(entry.source.key(int(record)) for record in oversize[:3])
+        logging.warning(
+            "%s: %d of %d records are larger than a row and are left out, first %s",
+            entry.name, len(oversize), len(np.unique(entry.samples.records)), first,
+        )  # fmt: skip
 
-    def __init__(self, rows: PackedRows, batch_size: int, offsets: Sequence[int]):
-        self._rows, self._batch_size, self._offsets = rows, batch_size, offsets
+
+class _LocalRows:
+    """Numbers of the rows that one process builds, from the first batch on, one batch after another."""
+
+    def __init__(self, first: int, count: int, batch_size: int, offsets: Sequence[int]):
+        self._first, self._count, self._batch_size, self._offsets = first, count, batch_size, offsets
 
     def __len__(self) -> int:
-        return len(self._rows) // self._batch_size
+        return self._count * len(self._offsets)
 
-    def __getitem__(self, i: int) -> dict:
-        rows = [self._rows[i * self._batch_size + offset] for offset in self._offsets]
-        return jax.tree.map(lambda *arrays: np.stack(arrays), *rows)
+    def __getitem__(self, i: int) -> int:
+        batch, offset = divmod(i, len(self._offsets))
+        return self._first + batch * self._batch_size + self._offsets[offset]
 
 
-def batches(rows: PackedRows, *, batch_size: int, offsets: Sequence[int], threads: int) -> grain.DatasetIterator:
-    """An iterator over a process's rows of every global batch; its state is one integer, the same on every process.
+class Batches(Iterator[dict]):
+    """A process's rows of every global batch, see ``layout.batch_spec``; a context manager that ends its workers.
+
+    Batch i holds the rows [first + i·B, first + (i + 1)·B) of the run, of which this process builds some. So the state
+    of the data is one integer, the next row, and a run may go on with another number of processes, workers or rows in
+    a batch.
 
     Args:
       rows: the packed rows of the run.
-      batch_size: rows in a global batch.
+      count: of the batches.
+      batch_size: B, rows of a global batch.
       offsets: which of a batch's rows this process builds, see ``sharding.batches.local_rows``.
-      threads: threads that read and build rows.
+      first: the row to begin at.
+      workers: processes that read and build rows; 0 for none.
+      threads: threads that do it where there are no processes.
+      buffer_gb: GB (1e9 bytes) of rows that are built ahead.
     """
-    dataset = grain.MapDataset.source(LocalBatches(rows, batch_size, offsets))
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)))
+
+    def __init__(
+        self,
+        rows: PackedRows,
+        count: int,
+        *,
+        batch_size: int,
+        offsets: Sequence[int],
+        first: int = 0,
+        workers: int = 0,
+        threads: int = 1,
+        buffer_gb: float = 1.0,
+    ):
+        self._workers = Workers(rows.reader, workers) if workers else None
+        read = self._workers or rows.reader
+        # With processes, twice as many threads, so that a row can be received while the next one is built.
+        threads = 2 * workers if workers else threads
+        ahead = max(int(buffer_gb * 1e9 / _row_bytes(rows.budgets)), threads)
+        dataset = (
+            grain.MapDataset.source(_LocalRows(first, count, batch_size, offsets))
+            .map(lambda i: rows.build(i, read))
+            .to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
+            .batch(len(offsets), drop_remainder=True, batch_fn=lambda built: layout.stack(built, rows.budgets))
+        )
+        self._iterator = iter(dataset)
+
+    def __next__(self) -> dict:
+        return next(self._iterator)
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        if self._workers is not None:
+            self._workers.close()
+
+
+def _row_bytes(budgets: Budgets) -> int:
+    """Bytes of a whole row; one without padding has about half of them."""
+    spec = layout.batch_spec(1, budgets)
+    leaves = [spec["images"], spec["sizes"], *(leaf for name in ("und", "gen", "vit") for leaf in spec[name].values())]
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in leaves)

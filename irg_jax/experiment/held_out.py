@@ -65,12 +65,13 @@ def open_evaluation(
       UserError: no such checkpoint, or training data without held-out prompts that can be scored.
     """
     stage = open_stage(checkpoint, step)
-    trained_on = stage.config.get("data", {})
-    if data is None and trained_on.get("format") != "shapes":
+    sources = stage.config.get("data", {}).get("sources", {})
+    worlds = [source["dir"] for source in sources.values() if source.get("world")]
+    if data is None and not worlds:
         raise UserError(
             f"{stage.folder}: was not trained on the shapes world, whose images can be scored; give --data DIR of one"
         )
-    folder = data or trained_on["dir"]
+    folder = data or worlds[0]
     open_source(folder, "held_out")  # to find out before a model is loaded
     return stage, EvaluateConfig(folder, prompts, batch_size, seed)
 

@@ -10,14 +10,14 @@ from irg_jax.core.errors import UserError
 # How, where and how long a run is computed, measured and saved changes no number beyond rounding. Other ``steps``
 # change the learning rates to come of a cosine schedule, which ends at the last step: a longer run wants that.
 _FREE = re.compile(
-    r"steps|data\.threads|(mesh|checkpoint|log|validation|evaluate)\..*|execution\.(?!dtype$).*"
+    r"steps|data\.(threads|workers|buffer_gb|on_error)|(mesh|checkpoint|log|validation|evaluate)\..*|execution\.(?!dtype$).*"
     r"|optim\.(accumulate|skip_nonfinite)"
 )
 # What a person may want to change on the way, knowing that the run is not the one of its first config any more.
-_ON_REQUEST = re.compile(r"(optim\.(?!(moments_dtype|ema_dtype|freeze)$)|loss\.|data\.(mixture|dropout)).*")
+_ON_REQUEST = re.compile(r"(optim\.(?!(moments_dtype|ema_dtype|freeze)$)|loss\.|data\.(mixture|dropout|batch_size|resize)).*")
 _STAGE = re.compile(r"^stages\.[^.]+\.")
 # A folder may be moved. Whether it is there at all, such as weights to start from, may not change.
-_FOLDERS = {"data.dir", "data.tokenizer", "init_from"}
+_FOLDERS = re.compile(r"data\.sources\.[^.]+\.dir|data\.tokenizer|init_from")
 _ABSENT = object()
 
 
@@ -54,7 +54,7 @@ def compare(
         if before == after:
             continue
         in_stage = _STAGE.sub("", key)
-        moved = in_stage in _FOLDERS and before and after
+        moved = _FOLDERS.fullmatch(in_stage) and before and after
         on_request = _ON_REQUEST.fullmatch(in_stage) is not None
         if not moved and not _is_free(key) and not (allow_changes and on_request):
             go_on = "give --allow_changes to go on with it, " if on_request else ""

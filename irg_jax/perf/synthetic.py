@@ -3,7 +3,6 @@
 import dataclasses
 import tempfile
 
-import jax
 import numpy as np
 
 from irg_jax.core.errors import ConfigError
@@ -45,8 +44,7 @@ def make_batch(config: StageConfig) -> dict:
     builder = RowBuilder(processor, geometry)
     for _ in range(count):
         builder.add(sample, parts, dropped=0, mode=0)
-    row = builder.build(budgets)
-    return jax.tree.map(lambda x: np.stack([x] * config.data.batch_size), row)
+    return layout.stack([builder.row()] * config.data.batch_size, budgets)
 
 
 def _sample(data: DataConfig, divisor: int) -> Conversation:

@@ -65,12 +65,13 @@ def _start(config: dict[str, Any], run: Run) -> str:
 def _data(data: dict[str, Any]) -> str:
     if _is_shapes_world(data):
         return "the split train of the shapes world"
-    folder, form = data.get("dir"), data.get("format")
-    if not isinstance(folder, str) or not isinstance(form, str):
+    sources = data.get("sources")
+    if not isinstance(sources, dict) or not sources:
         return _UNKNOWN
-    return f"{folder} (format {form})"
+    return ", ".join(f"{source.get('dir')} (format {source.get('format')})" for source in sources.values())
 
 
 def _is_shapes_world(data: dict[str, Any]) -> bool:
     # A section ``world`` builds the data set, or refuses another one; without it any trajectories may be in the folder.
-    return data.get("format") == "shapes" and isinstance(data.get("world"), dict)
+    sources = data.get("sources")
+    return isinstance(sources, dict) and bool(sources) and all(source.get("world") for source in sources.values())

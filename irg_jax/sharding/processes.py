@@ -124,6 +124,24 @@ def posted(name: str) -> dict[int, Any]:
     return {index: json.loads(value) for index, value in _read(f"{_POSTED}/{name}").items()}
 
 
+def check_same(name: str, value: Any) -> None:
+    """Waits until all processes have given their value under a name, a JSON value, and compares them.
+
+    Raises:
+      UserError: this process has another one than process 0.
+    """
+    if jax.process_count() == 1:
+        return
+    post(name, value)
+    wait_for_all(name)
+    first = posted(name)[0]
+    if first != value:
+        raise UserError(
+            f"process {jax.process_index()} on {socket.gethostname()} has another {name} than process 0: {value} here, "
+            f"{first} there; give all machines the same files"
+        )
+
+
 def _watch_the_others() -> None:
     ended = threading.Event()
     thread = threading.Thread(

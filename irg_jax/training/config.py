@@ -11,7 +11,7 @@ from irg_jax.core.config.ranges import above, at_least, within
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import ConfigError, check
 from irg_jax.core.text import check_text
-from irg_jax.data.config import DataConfig
+from irg_jax.data.config import DataConfig, SourceConfig
 from irg_jax.models.config import ExecutionConfig, ModelConfig
 from irg_jax.models.lora import LoRAConfig
 from irg_jax.sampling.config import SamplingConfig
@@ -147,13 +147,13 @@ class ValidationConfig:
     Attributes:
       every: steps between two validations; the last step has one too. 0 for none at all.
       batches: of packed rows, always the same, with the same timesteps and noise.
-      dir: folder of held-out data in the format of ``data``; empty for the split ``held_out`` of the shapes world.
+      sources: held-out data sets by their name in ``data.sources``; empty for the split ``held_out`` of these.
       prompts: an image is sampled for each of them.
     """
 
     every: int
     batches: int
-    dir: str
+    sources: dict[str, SourceConfig]
     prompts: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -210,15 +210,26 @@ class StageConfig:
         )
         missing = "lora trains beside given weights; name the run or converted folder that holds them"
         check(self.lora is None or self.init_from, "init_from", missing)
-        check(
-            not self.validation.every or self.validation.dir or self.data.format == "shapes",
-            "validation.dir",
-            f"a data set of format {self.data.format!r} has no held-out split; give a folder of held-out data",
-        )
+        if self.validation.every:
+            self._check_held_out()
         best = self.checkpoint.best
         check(
             not best or self.validation.every, "checkpoint.best", f"{best!r} is never measured: validation.every is 0"
         )
+
+    def _check_held_out(self) -> None:
+        given = self.validation.sources
+        for name in given:
+            check(name in self.data.sources, f"validation.sources.{name}", "is no data set of data.sources")
+        used = {entry.source for entry in self.data.mixture}
+        check(not given or used & set(given), "validation.sources", "no mode of data.mixture is of these data sets")
+        for name in () if given else sorted(used):
+            form = self.data.sources[name].format
+            check(
+                form == "irgl",
+                "validation.sources",
+                f"a data set of format {form!r} ({name}) has no held-out split; give folders of held-out data",
+            )
 
 
 def parse_stage(config: ConfigDict) -> StageConfig:

@@ -74,12 +74,9 @@ def train(
     spec = program.spec
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(spec.abstract.params):,}", mesh.size)
 
-    # --- data: each process builds the rows that its devices hold
-    batch_size = config.data.batch_size
-    rows = factory.make_packed_rows(config.data, config.model.geometry, length=config.steps * batch_size)
-    local = local_rows(mesh, batch_size, jax.process_index())
-    batches = pipeline.batches(rows, batch_size=batch_size, offsets=local.rows, threads=config.data.threads)
-    shardings = batch_shardings(mesh)
+    # --- data: every process plans the same rows
+    rows = factory.make_packed_rows(config.data, config.model.geometry)
+    processes.check_same("training data", rows.fingerprint)
     processes.run_on_primary(lambda: _copy_assets(config, workdir), "assets")
 
     with Checkpointer(
@@ -92,9 +89,10 @@ def train(
         latest = checkpoints.latest_step()
         saved = checkpoints.restore_meta(latest) if latest is not None else {}
         base, origin = _open_base(config, spec, saved)
+        first_row = 0
         if latest is not None:
-            _check_data(rows.fingerprint, saved, latest, allow_changes)
-            state = _restore(checkpoints, latest, spec, batches)
+            first_row = _resume_data(rows, saved, latest, allow_changes)
+            state = _restore(checkpoints, latest, spec)
             logging.info("%s: resuming from step %d", label, latest)
         elif origin is not None and config.lora is None:
             params = read_ema(origin.folder, spec.abstract.params, step=origin.step)
@@ -108,7 +106,7 @@ def train(
         step = _compile(program, config, frozen, mesh, label)
 
         # --- what happens beside: metrics, checks, validation, checkpoints
-        first = latest or 0
+        first, batch_size = latest or 0, config.data.batch_size
         writer = None
         if processes.is_primary():
             writer = open_writers(workdir, resume_step=latest, wandb_project=config.log.wandb, run_name=workdir.name)
@@ -117,10 +115,14 @@ def train(
         validate = Validate(config, program, mesh, frozen, workdir, writer)
         meta = {
             "config": to_json(config),
-            "oversize": {mode: len(keys) for mode, keys in rows.oversize.items()},
+            "oversize": rows.oversize,
             "fingerprint": rows.fingerprint,
             "origin": origin and origin._asdict(),
         }
+
+        def rows_of(step: int) -> range:
+            start = first_row + (step - first - 1) * batch_size
+            return range(start, start + batch_size)
 
         def save(step: int, state: TrainState) -> None:
             checkpoints.save(
@@ -128,37 +130,48 @@ def train(
                 params=state.params,
                 ema=state.ema,
                 opt=state.opt,
-                iterator=batches,
+                data=rows.state(rows_of(step).stop),
                 meta=meta,
                 metrics=validate.latest,
             )
 
         def records(step: int) -> list[str]:
-            return [key for row in range((step - 1) * batch_size, step * batch_size) for key in rows.keys(row)]
+            return [key for row in rows_of(step) for key in rows.keys(row)]
 
-        # --- loop
-        return loop.run(
-            step,
-            state,
-            frozen,
-            lambda: shard_batch(next(batches), shardings, local),
-            range(first + 1, config.steps + 1),
-            hooks=[
-                StopOnNonFinite(config.optim.skip_nonfinite, records),
-                Log(
-                    config,
-                    rows.modes,
-                    mesh.size,
-                    Progress(config.steps, label=label, start_step=first, later_steps=later_steps),
-                    writer,
-                ),
-                Watch(config.log.stall_factor),
-                *hooks,
-                validate,
-                Save(config.checkpoint, config.steps, save),
-            ],
-            signals=Signals(mesh),
-        )
+        # --- loop: each process builds the rows that its devices hold
+        local, shardings = local_rows(mesh, batch_size, jax.process_index()), batch_shardings(mesh)
+        with pipeline.Batches(
+            rows,
+            config.steps - first,
+            batch_size=batch_size,
+            offsets=local.rows,
+            first=first_row,
+            workers=config.data.workers,
+            threads=config.data.threads,
+            buffer_gb=config.data.buffer_gb,
+        ) as batches:
+            return loop.run(
+                step,
+                state,
+                frozen,
+                lambda: shard_batch(next(batches), shardings, local),
+                range(first + 1, config.steps + 1),
+                hooks=[
+                    StopOnNonFinite(config.optim.skip_nonfinite, records),
+                    Log(
+                        config,
+                        rows.modes,
+                        mesh.size,
+                        Progress(config.steps, label=label, start_step=first, later_steps=later_steps),
+                        writer,
+                    ),
+                    Watch(config.log.stall_factor),
+                    *hooks,
+                    validate,
+                    Save(config.checkpoint, config.steps, save),
+                ],
+                signals=Signals(mesh),
+            )
 
 
 def _compile(program: Program, config: StageConfig, frozen: FrozenParams, mesh: Mesh, label: str) -> Step:
@@ -194,20 +207,28 @@ def _open_base(config: StageConfig, spec: StateSpec, saved: dict[str, Any]) -> t
     return base, found
 
 
-def _check_data(found: dict[str, str], saved: dict[str, Any], step: int, allow_changes: bool) -> None:
-    """Raises a UserError where the data are not those that the run has seen so far."""
-    for mode, before in saved.get("fingerprint", {}).items():
-        if found.get(mode) != before:
-            change = f"{mode}: the data have changed since step {step}: {before} then, {found.get(mode)} now"
-            if not allow_changes:
-                raise UserError(
-                    f"{change}; some samples would be seen twice and others never: put the data back, start another "
-                    "run with init_from, or go on with --allow_changes"
-                )
-            logging.warning("%s; going on, as --allow_changes says", change)
+def _resume_data(rows: pipeline.PackedRows, saved: dict[str, Any], step: int, allow_changes: bool) -> int:
+    """The next row of a run; a UserError where the data are not those that it has seen so far."""
+    before, found = saved["fingerprint"], rows.fingerprint
+    changes = [
+        f"{name}: {before.get(name, 'absent')} then, {found.get(name, 'absent')} now"
+        for name in sorted(before.keys() | found.keys())
+        if before.get(name) != found.get(name)
+    ]
+    if not changes:
+        return rows.resume(saved["data"])
+    listed = "; ".join(changes)
+    if not allow_changes:
+        raise UserError(
+            f"the data have changed since step {step}: {listed} (plan: mixture, budgets, dropout, seed); some samples "
+            "would be seen twice and others never: put them back, start another run with init_from, or go on with "
+            "--allow_changes"
+        )
+    logging.warning("the data have changed since step %d: %s; a new plan begins, as --allow_changes says", step, listed)
+    return rows.begin_anew(saved["data"])
 
 
-def _restore(checkpoints: Checkpointer, step: int, spec: StateSpec, batches: Any) -> TrainState:
+def _restore(checkpoints: Checkpointer, step: int, spec: StateSpec) -> TrainState:
     abstract = {"params": spec.abstract.params, "ema": spec.abstract.ema, "opt": spec.abstract.opt}
-    restored = checkpoints.restore(step, abstract=abstract, iterator=batches)
+    restored = checkpoints.restore(step, abstract=abstract)
     return TrainState(jax.device_put(np.int32(step), spec.shardings.step), **restored)

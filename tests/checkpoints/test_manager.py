@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +21,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from irg_jax.checkpoints import manager
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.errors import UserError
-from irg_jax.data.pipeline import batches
 from irg_jax.training.optimizer import make_optimizer
 from tests import tiny
 
@@ -39,26 +37,19 @@ def make_state(seed=0, width=8, kind="dict"):
     return {"params": params, "ema": ema, "opt": opt}
 
 
-def make_iterator(position=0):
-    iterator = iter(grain.MapDataset.range(100).shuffle(seed=1).to_iter_dataset())
-    for _ in range(position):
-        next(iterator)
-    return iterator
-
-
 def abstract(state, sharding=None, dtype=None):
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype or x.dtype, sharding=sharding), state)
 
 
 def save(checkpointer, step, state=None, **kwargs):
-    checkpointer.save(step, **(state or make_state(step)), iterator=make_iterator(step), meta={}, **kwargs)
+    checkpointer.save(step, **(state or make_state(step)), data={"row": step}, meta={}, **kwargs)
 
 
 def old_checkpoint(directory, state, meta):
-    """A checkpoint of step 7 as version 1 of the format had it: the data iterator as an item, no format in ``meta``."""
+    """A checkpoint of step 7 as version 1 of the format had it: no format in ``meta``."""
     items = {name: ocp.args.StandardSave(tree) for name, tree in state.items()}
-    items |= {"data": grain.checkpoint.CheckpointSave(make_iterator(7)), "meta": ocp.args.JsonSave({**meta, "step": 7})}
+    items |= {"meta": ocp.args.JsonSave({**meta, "step": 7})}
     options = ocp.CheckpointManagerOptions(step_format_fixed_length=8)
     with ocp.CheckpointManager(pathlib.Path(directory).absolute(), options=options) as checkpoints:
         checkpoints.save(7, args=ocp.args.Composite(**items))
@@ -81,16 +72,14 @@ def saved(tmp_path):
 def test_all_items_are_restored(tmp_path, kind):
     state, meta = make_state(3, kind=kind), {"config": {"optim": {"lr": 1e-3}}, "oversize": {}}
     with Checkpointer(tmp_path) as checkpointer:
-        checkpointer.save(30, **state, iterator=make_iterator(5), meta=meta)
-    iterator = make_iterator()
+        checkpointer.save(30, **state, data={"row": 5}, meta=meta)
     with Checkpointer(tmp_path, read_only=True) as checkpointer:
         assert checkpointer.latest_step() == 30
-        added = {"format": manager.FORMAT, "step": 30, "data": make_iterator(5).get_state()}
+        added = {"format": manager.FORMAT, "step": 30, "data": {"row": 5}}
         assert checkpointer.restore_meta() == meta | added
-        restored = checkpointer.restore(abstract=abstract(state), iterator=iterator)
+        restored = checkpointer.restore(abstract=abstract(state))
     assert_same(restored, state)
     assert isinstance(restored["opt"][1][0], optax.ScaleByAdamState)
-    assert next(iterator) == next(make_iterator(5))
 
 
 def test_only_the_requested_items_are_read(saved):
@@ -114,28 +103,6 @@ def test_a_checkpoint_moves_to_other_devices_and_dtypes(tmp_path):
     assert_same(restored["params"], params)
 
 
-def iterators(processes):
-    """The data iterators of all processes, for global batches of 4 rows."""
-    rows = [{"i": np.array(i)} for i in range(40)]
-    each = 4 // processes
-    return [batches(rows, batch_size=4, offsets=range(i * each, (i + 1) * each), threads=1) for i in range(processes)]
-
-
-@pytest.mark.parametrize("before, after", [(1, 2), (2, 4), (4, 1)])
-def test_the_data_position_is_restored_into_another_number_of_processes(tmp_path, before, after):
-    iterator = iterators(before)[-1]
-    for _ in range(3):
-        next(iterator)
-    with Checkpointer(tmp_path) as checkpointer:
-        checkpointer.save(3, **make_state(), iterator=iterator, meta={})
-        resumed = iterators(after)
-        for each in resumed:
-            checkpointer.restore(abstract={}, iterator=each)
-    for start in (12, 16):
-        batch = np.concatenate([next(each)["i"] for each in resumed])
-        np.testing.assert_array_equal(batch, np.arange(start, start + 4))
-
-
 @pytest.mark.parametrize("moments_dtype", ["float32", "bfloat16"])
 def test_frozen_weights_have_no_moments_and_the_state_is_restored(tmp_path, moments_dtype):
     params, freeze = tiny.weights(), (("blocks.und", 0), ("vit", 5))
@@ -154,18 +121,15 @@ def test_frozen_weights_have_no_moments_and_the_state_is_restored(tmp_path, mome
 
 
 def test_the_state_is_copied_before_save_returns(tmp_path):
-    """Buffers may be donated and the iterator may move while the save is still being written."""
-    state, iterator = make_state(width=100_000), make_iterator(5)
+    """Buffers may be donated while the save is still being written."""
+    state = make_state(width=100_000)
     expected = jax.tree.map(np.array, state)
     step = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     with Checkpointer(tmp_path) as checkpointer:
-        checkpointer.save(1, **state, iterator=iterator, meta={})
-        next(iterator)
+        checkpointer.save(1, **state, data={}, meta={})
         state = step(step(state))
-        again = make_iterator()
-        restored = checkpointer.restore(abstract=abstract(expected), iterator=again)
+        restored = checkpointer.restore(abstract=abstract(expected))
     assert_same(jax.tree.map(np.array, restored), expected)
-    assert next(again) == next(make_iterator(5))
 
 
 def test_the_last_n_checkpoints_are_kept(tmp_path):
@@ -343,7 +307,7 @@ def test_a_normal_save_and_restore_logs_nothing(tmp_path, monkeypatch, caplog, c
                 save(checkpointer, step, state)
                 checkpointer.wait()
         with Checkpointer(tmp_path, keep=1) as checkpointer:
-            checkpointer.restore(abstract=abstract(state), iterator=make_iterator())
+            checkpointer.restore(abstract=abstract(state))
         with Checkpointer(tmp_path, read_only=True) as checkpointer:
             checkpointer.restore(abstract={"ema": abstract(state["ema"], dtype=jnp.bfloat16)})
         with Checkpointer(tmp_path / "weights") as checkpointer:

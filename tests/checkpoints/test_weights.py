@@ -23,7 +23,7 @@ from irg_jax.training import trainer
 from irg_jax.training.optimizer import learning_rate, make_optimizer
 from irg_jax.training.state import make_state_spec
 from tests import tiny
-from tests.checkpoints.test_manager import make_iterator, make_state, old_checkpoint
+from tests.checkpoints.test_manager import make_state, old_checkpoint
 
 REFUSED = (
     r"checkpoints: the checkpoint of step 7 was written by another version of irg_jax \(format 1, this version reads 2"
@@ -163,5 +163,5 @@ def test_resuming_training_refuses_an_earlier_version(tmp_path):
     state = {"params": weights, "ema": weights, "opt": jax.tree.map(lambda x: x + 1, make_state()["opt"])}
     old_checkpoint(tmp_path / "checkpoints", state, meta={"config": "{}"})
     with Checkpointer(tmp_path / "checkpoints") as checkpoints, pytest.raises(UserError, match=REFUSED) as error:
-        trainer._restore(checkpoints, checkpoints.latest_step(), spec, make_iterator())
+        trainer._restore(checkpoints, checkpoints.latest_step(), spec)
     assert "\n" not in str(error.value)

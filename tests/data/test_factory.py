@@ -5,19 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from irg_jax.core.config.schema import replaced
 from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.data import factory, modes
-from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry
+from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry, SourceConfig
 from irg_jax.data.packing.layout import Budgets
 from tests import tiny
 
 CONFIG = DataConfig(
-    format="irgl",
-    dir=str(tiny.BAGEL_TINY.parent / "toy_dataset"),
+    sources={"toy": SourceConfig("published", str(tiny.BAGEL_TINY.parent / "toy_dataset"))},
     tokenizer=str(tiny.BAGEL_TINY / "bagel"),
-    world=None,
     seed=0,
-    mixture=tuple(MixtureEntry(mode, 1.0, False) for mode in modes.MODES),
+    mixture=tuple(MixtureEntry("toy", mode, 1.0, False) for mode in modes.MODES),
     initial_target=None,
     thinking1=None,
     dropout=DropoutConfig(vae=0.3),
@@ -27,7 +26,11 @@ CONFIG = DataConfig(
     max_sample_tokens=1000,
     vae_image=ImageSizeConfig(max_size=32, min_size=16),
     vit_image=ImageSizeConfig(max_size=32, min_size=16),
+    on_error="stop",
+    resize="exact",
+    workers=0,
     threads=1,
+    buffer_gb=0.1,
 )
 GEOMETRY = tiny.CONFIG.geometry
 
@@ -58,14 +61,14 @@ def test_the_budgets_include_the_sizes_of_the_largest_image_and_of_a_vit_patch()
 
 
 def test_packed_rows_read_every_mode_of_the_mixture():
-    rows = factory.make_packed_rows(CONFIG, GEOMETRY, length=40)
-    assert rows.modes == list(modes.MODES) and len(rows) == 40
+    rows = factory.make_packed_rows(CONFIG, GEOMETRY)
+    assert rows.modes == list(modes.MODES)
     assert not rows.oversize
     assert {key.partition(":")[0] for i in range(40) for key in rows.keys(i)} == set(modes.MODES)
-    again = factory.make_packed_rows(CONFIG, GEOMETRY, length=40)
-    np.testing.assert_array_equal(rows[39]["und"]["ids"], again[39]["und"]["ids"])
+    again = factory.make_packed_rows(CONFIG, GEOMETRY)
+    np.testing.assert_array_equal(rows[39].und["ids"], again[39].und["ids"])
 
 
 def test_a_missing_data_set_is_named():
     with pytest.raises(UserError, match="/nowhere/.*: no .*parquet files"):
-        factory.make_packed_rows(dataclasses.replace(CONFIG, dir="/nowhere"), GEOMETRY, length=1)
+        factory.make_packed_rows(replaced(CONFIG, {"sources.toy.dir": "/nowhere"}), GEOMETRY)

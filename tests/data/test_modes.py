@@ -6,7 +6,7 @@ import pytest
 
 from irg_jax.core.errors import UserError
 from irg_jax.data import modes
-from irg_jax.data.conversation import Image, MappedSource, Text
+from irg_jax.data.conversation import Image, Text
 from tests import tiny
 
 T = tiny.trajectory(3)
@@ -35,7 +35,7 @@ TABLE = {
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_mode_has_the_conditions_and_targets_of_the_table(name):
-    conversation = modes.learning_mode(name, "good")(T)
+    conversation = modes.conversation(T, modes.learning_mode(name))
     assert conversation.key == T.key
     assert conversation.parts == TABLE[name][0] + TABLE[name][1]
 
@@ -45,9 +45,9 @@ def test_the_table_lists_all_modes():
 
 
 def test_the_initial_target_changes_only_initial_full_learning():
-    changed = [name for name in TABLE if modes.learning_mode(name, "draft")(T) != modes.learning_mode(name, "good")(T)]
+    changed = [name for name in TABLE if modes.learning_mode(name, "draft") != modes.learning_mode(name, "good")]
     assert changed == ["initial_full_learning"]
-    target = modes.learning_mode("initial_full_learning", "draft")(T).parts[-1]
+    target = modes.conversation(T, modes.learning_mode("initial_full_learning", "draft")).parts[-1]
     assert target == Image(T.image1, need_loss=True)
 
 
@@ -57,11 +57,24 @@ def test_an_unknown_mode_is_named_with_the_known_ones():
 
 
 def test_thinking1_none_empties_the_first_thinking_and_plan_keeps_it():
-    assert modes.THINKING1["plan"](T) == T
-    assert modes.THINKING1["none"](T) == dataclasses.replace(T, thinking1="<think> </think>")
+    for name, mode in modes.MODES.items():
+        plain, without = (
+            modes.conversation(T, modes.learning_mode(name, thinking1=which)) for which in ("plan", "none")
+        )
+        assert plain == modes.conversation(T, mode)
+        expected = modes.conversation(dataclasses.replace(T, thinking1="<think> </think>"), mode)
+        assert without == expected
 
 
-def test_a_mapped_source_applies_a_mode_to_every_trajectory():
-    source = MappedSource([tiny.trajectory(i) for i in range(3)], modes.learning_mode("initial_full_learning", "good"))
-    assert len(source) == 3
-    assert [source[i].key for i in range(3)] == ["train/000000", "train/000001", "train/000002"]
+def test_a_mode_asks_for_the_fields_that_it_needs():
+    required = {name: set(modes.required_fields(mode)) for name, mode in modes.MODES.items()}
+    assert required == {
+        "initial_thinking_understanding_learning": {"prompt", "image2", "thinking1"},
+        "initial_thinking_generation_learning": {"prompt", "thinking1"},
+        "initial_full_learning": {"prompt", "thinking1", "image2"},
+        "improving_thinking_understanding_learning": {"prompt", "image1", "image2", "thinking2"},
+        "improving_thinking_generation_learning": {"prompt", "thinking1", "image1", "thinking2"},
+        "improving_full_learning": {"prompt", "thinking1", "image1", "thinking2", "image2"},
+    }
+    without_plan = modes.learning_mode("improving_full_learning", thinking1="none")
+    assert "thinking1" not in modes.required_fields(without_plan)

@@ -61,7 +61,7 @@ def test_what_changes_the_mathematics_is_refused_by_its_key(tmp_path, stage, cha
 FREE = {
     "steps": 5000,
     "data.threads": 7,
-    "data.dir": "/moved/data",
+    "data.sources.shapes.dir": "/moved/data",
     "data.tokenizer": "/moved/tokenizer",
     "mesh.fsdp": 4,
     "execution.remat": "full",

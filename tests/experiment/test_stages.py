@@ -86,7 +86,7 @@ def run(trained, tmp_path):
 @pytest.fixture
 def elsewhere(stage, trained):
     """The same stage with the data that the run has built."""
-    return replaced(stage, {"data.dir": f"{trained}/data/shapes", "data.tokenizer": f"{trained}/data/tokenizer"})
+    return replaced(stage, {"data.sources.shapes.dir": f"{trained}/data/shapes", "data.tokenizer": f"{trained}/data/tokenizer"})
 
 
 def test_a_finished_run_says_so_at_once(run, stage, caplog, monkeypatch):
@@ -133,7 +133,7 @@ def test_more_steps_and_on_request_another_learning_rate(run, stage, caplog):
 
 def test_other_data_under_a_run_are_refused(elsewhere, tmp_path, caplog):
     data, run = tmp_path / "set", tmp_path / "run"
-    stage = replaced(elsewhere, {"data.world": None, "data.dir": str(data), "steps": 1})
+    stage = replaced(elsewhere, {"data.sources.shapes.world": None, "data.sources.shapes.dir": str(data), "steps": 1})
     dataset.build(data, seed=1, train=30, held_out=6)
     stages.run(stage, run)
     shutil.rmtree(data)

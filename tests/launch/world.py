@@ -23,7 +23,7 @@ TRAINING = [
     "--config=my configs/a.py",
     '--config.note=it\'s "$HOME" & {{name}} \\ `x`; *',
     "--workdir=gs://bucket/run",
-    "--config.data.dir=gs://my_data.set/a/b",
+    "--config.data.sources.irgl.dir=gs://my_data.set/a/b",
 ]
 # The same with mounted buckets, and with folders instead of buckets.
 MOUNTED = [word.replace("gs://", "/gcs/") for word in TRAINING]

@@ -108,7 +108,7 @@ class Reference:
         builder = RowBuilder(self.processor, tiny.CONFIG.geometry)
         conversation = Conversation("reference", tuple(parts))
         builder.add(conversation, layout.segments(conversation, self.processor), 0, 0)
-        batch = tiny.batch(builder.build(budgets))
+        batch = layout.stack([builder.row()], budgets)
         blank = jnp.zeros((self.rows * self.columns, tiny.CONFIG.token_channels))
         latents = blank if noised is None else noised
         und_h, gen_h = hidden_states(batch, latents, t, has_noised=noised is not None)

@@ -36,7 +36,7 @@ def parse_mesh(text: str) -> MeshConfig:
 def main(data: Path, root: Path, steps: int, runs: list[str]) -> None:
     log_plainly()
     processes.initialize()
-    folders = {"data.dir": str(data / "shapes"), "data.tokenizer": str(data / "tokenizer")}
+    folders = {"data.sources.shapes.dir": str(data / "shapes"), "data.tokenizer": str(data / "tokenizer")}
     stage = replaced(parse_stage(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | SIZES | folders)
     for run in runs:
         mesh, folder = run.split("=")

@@ -13,13 +13,6 @@ from irg_jax.training.state import make_state_spec
 from tests import tiny
 
 
-class NoData:
-    """An iterator without a state."""
-
-    def get_state(self):
-        return {}
-
-
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def spec(request):
     """Of a state in which the ViT is always frozen, on a mesh that splits the weights."""
@@ -40,7 +33,7 @@ def test_a_state_without_moments_for_frozen_weights_is_saved_and_restored(spec, 
     state = spec.init(0)
     state = state._replace(opt=jax.tree.map(lambda x: x + 1, state.opt))
     with Checkpointer(tmp_path) as checkpoints:
-        checkpoints.save(1, params=state.params, ema=state.ema, opt=state.opt, iterator=NoData(), meta={})
+        checkpoints.save(1, params=state.params, ema=state.ema, opt=state.opt, data={}, meta={})
         restored = checkpoints.restore(1, abstract={"opt": spec.abstract.opt})["opt"]
     assert jax.tree.structure(restored) == jax.tree.structure(state.opt)
     jax.tree.map(np.testing.assert_array_equal, restored, state.opt)

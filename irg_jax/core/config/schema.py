@@ -130,6 +130,10 @@ def replaced(config: T, changes: Mapping[str, Any]) -> T:
     """A copy of a dataclass tree with other values at dotted keys, such as ``{"execution.remat": "full"}``."""
     for key, value in changes.items():
         section, _, rest = key.partition(".")
+        if isinstance(config, dict):
+            inner = replaced(config[section], {rest: value}) if rest else value
+            config = {**config, section: inner}  # type: ignore[assignment]
+            continue
         inner = replaced(getattr(config, section), {rest: value}) if rest else value
         config = dataclasses.replace(config, **{section: inner})  # type: ignore[type-var]
     return config

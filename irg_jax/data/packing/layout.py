@@ -13,9 +13,8 @@ interleave them. All tokens of an image block share one RoPE position id (column
 """
 
 import dataclasses
-import enum
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -24,52 +23,16 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.geometry import TokenGeometry
 from irg_jax.data import images
 from irg_jax.data.conversation import Conversation, Text
+from irg_jax.data.images import ImageTransform
+from irg_jax.data.packing.segment import Kind, Segment, block_kinds
 from irg_jax.data.processor import Processor
 
 
-class Kind(enum.IntEnum):
-    """What a segment of a sequence holds: text, ViT features, clean VAE latents or noised VAE latents."""
-
-    TEXT = 0
-    VIT = 1
-    CLEAN = 2
-    NOISED = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A text or one image block of a conversation; the unit of packing and of condition dropout.
-
-    Attributes:
-      kind: see ``Kind``.
-      learned: it has a loss, so it is never dropped as a condition.
-      part: its index in ``Conversation.parts``.
-      length: tokens of a text without bos and eos, 0 for images.
-      grid: (rows, columns) of patches, (0, 0) for text.
-    """
-
-    kind: Kind
-    learned: bool
-    part: int
-    length: int = 0
-    grid: tuple[int, int] = (0, 0)
-
-    @property
-    def cost(self) -> tuple[int, int, int, int]:
-        """Tokens taken from each budget: (und, gen, vit, images)."""
-        patches = self.grid[0] * self.grid[1]
-        if self.kind == Kind.TEXT:
-            return self.length + 2, 0, 0, 0
-        if self.kind == Kind.VIT:
-            return patches + 2, 0, patches, 0
-        return 2, patches, 0, 1
-
-
 def segments(conversation: Conversation, processor: Processor) -> list[Segment]:
-    """The segments of a conversation in order.
+    """The segments of a conversation in order, from its contents. An index gives them from the lengths alone.
 
     Raises:
-      UserError: an image without any flag, or one that cannot be decoded; a conversation without any loss.
+      UserError: an image that cannot be decoded.
     """
     found = []
     for index, part in enumerate(conversation.parts):
@@ -79,18 +42,8 @@ def segments(conversation: Conversation, processor: Processor) -> list[Segment]:
             continue
         size = images.encoded_size(part.content, conversation.key)
         vae, vit = processor.vae_transform.grid(*size), processor.vit_transform.grid(*size)
-        blocks = (
-            (part.need_loss, Segment(Kind.NOISED, True, index, grid=vae)),
-            (part.need_vae, Segment(Kind.CLEAN, False, index, grid=vae)),
-            (part.need_vit, Segment(Kind.VIT, False, index, grid=vit)),
-        )
-        if not any(flag for flag, _ in blocks):
-            raise UserError(
-                f"record {conversation.key}: part {index} is an image without need_loss, need_vae or need_vit; set one"
-            )
-        found += [block for flag, block in blocks if flag]
-    if not any(segment.learned for segment in found):
-        raise UserError(f"record {conversation.key}: no part has need_loss, so nothing can be learned from it")
+        for kind in block_kinds(part.need_loss, part.need_vae, part.need_vit):
+            found.append(Segment(kind, kind == Kind.NOISED, index, grid=vit if kind == Kind.VIT else vae))
     return found
 
 
@@ -118,9 +71,12 @@ class RowBuilder:
 
         Args:
           conversation: the sample.
-          parts: its segments.
+          parts: its segments, as they were planned.
           dropped: bit mask; bit i set leaves out segment i (condition dropout for classifier-free guidance).
           mode: index of its learning mode, for the losses per mode.
+
+        Raises:
+          UserError: an image that cannot be decoded, or a part that is not as long as planned.
         """
         kept = [segment for i, segment in enumerate(parts) if not dropped >> i & 1]
         end = self._position + sum(sum(segment.cost[:2]) for segment in kept)
@@ -132,16 +88,24 @@ class RowBuilder:
                 continue
             part = conversation.parts[segment.part]
             if isinstance(part, Text):
-                rope += self._add_text(part.content, segment.learned, rope, end, mode)
+                ids = self._processor.tokenizer.encode(part.content)
+                _check_planned(conversation.key, segment.part, "tokens", len(ids), segment.length)
+                rope += self._add_text(ids, segment.learned, rope, end, mode)
             else:
                 if segment.part not in decoded:
                     decoded[segment.part] = images.decode(part.content, conversation.key)
-                self._add_block(segment, decoded[segment.part], rope, end, mode)
+                image = decoded[segment.part]
+                transform = self._transform(segment.kind)
+                _check_planned(conversation.key, segment.part, "patches", transform.grid(*image.size), segment.grid)
+                self._add_block(segment, transform(image), rope, end, mode)
                 rope += segment.kind != Kind.NOISED
 
-    def _add_text(self, text: str, learned: bool, rope: int, end: int, mode: int) -> int:
+    def _transform(self, kind: Kind) -> ImageTransform:
+        return self._processor.vit_transform if kind == Kind.VIT else self._processor.vae_transform
+
+    def _add_text(self, text: Sequence[int], learned: bool, rope: int, end: int, mode: int) -> int:
         t = self._processor.tokenizer
-        ids = np.array([t.bos, *t.encode(text), t.eos], np.int32)
+        ids = np.array([t.bos, *text, t.eos], np.int32)
         n = len(ids)
         positions = np.arange(self._position, self._position + n, dtype=np.int32)
         label, weight = np.zeros(n, np.int32), np.zeros(n, np.float32)
@@ -155,7 +119,7 @@ class RowBuilder:
         self._position += n
         return n
 
-    def _add_block(self, segment: Segment, image: PIL.Image.Image, rope: int, end: int, mode: int) -> None:
+    def _add_block(self, segment: Segment, pixels: np.ndarray, rope: int, end: int, mode: int) -> None:
         t = self._processor.tokenizer
         rows, columns = segment.grid
         n, start = rows * columns, self._position
@@ -166,7 +130,7 @@ class RowBuilder:
         edges = np.array([start, start + n + 1], np.int32)
         if segment.kind == Kind.VIT:
             first = self._counts["vit"]
-            patches = images.patchify(self._processor.vit_transform(image), self._processor.vit_transform.stride)
+            patches = images.patchify(pixels, self._processor.vit_transform.stride)
             self._append(
                 self._vit, "vit", n, patches=patches, pos_id=pos_id, position=np.arange(first, first + n),
                 start=np.full(n, first), end=np.full(n, first + n),
@@ -182,7 +146,7 @@ class RowBuilder:
                 patch_column=np.tile(np.arange(columns), rows), pos_id=pos_id,
                 noised=np.full(n, noised), mode=np.full(n, mode),
             )  # fmt: skip
-            self._images.append(self._processor.vae_transform(image))
+            self._images.append(pixels)
         m = len(ids)
         self._append(
             self._und, "und", m, ids=ids, position=positions, rope=np.full(m, rope), start=np.full(m, start),
@@ -194,22 +158,39 @@ class RowBuilder:
         stream.append(columns)
         self._counts[name] += count
 
-    def build(self, budgets: "Budgets") -> dict:
-        """The row, padded to its budgets. Shapes and dtypes: see ``batch_spec``.
+    def row(self) -> "Row":
+        """The row without padding."""
+        return Row(
+            und=_concatenated(self._und, _UND),
+            gen=_concatenated(self._gen, _GEN),
+            vit=_concatenated(self._vit, _VIT),
+            patches=[segment["patches"] for segment in self._vit],
+            images=self._images,
+        )
 
-        Padding is a key that no query attends to (``start`` beyond every position) and a query without loss weight.
-        """
-        row: dict[str, Any] = {
-            "und": _stack(self._und, budgets.und, _UND),
-            "gen": _stack(self._gen, budgets.gen, _GEN),
-            "vit": _stack(self._vit, budgets.vit, _vit_columns(budgets)),
-            "images": np.zeros((budgets.images, *budgets.image_size, 3), np.uint8),
-            "sizes": np.zeros((budgets.images, 2), np.int32),
-        }
-        for slot, size, pixels in zip(row["images"], row["sizes"], self._images, strict=False):
-            size[:] = pixels.shape[:2]
-            slot[: size[0], : size[1]] = pixels
-        return row
+
+class Row(NamedTuple):
+    """A packed row without padding: what a worker sends. Padding is half of a row's bytes.
+
+    Attributes:
+      und: its columns of the understanding stream, see ``batch_spec``, each [tokens].
+      gen: likewise of the generation stream.
+      vit: likewise of the ViT's, without ``patches``.
+      patches: uint8 [tokens, values] of each ViT block.
+      images: uint8 [height, width, 3] of each image that goes through the VAE.
+    """
+
+    und: dict[str, np.ndarray]
+    gen: dict[str, np.ndarray]
+    vit: dict[str, np.ndarray]
+    patches: list[np.ndarray]
+    images: list[np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its arrays."""
+        columns = [*self.und.values(), *self.gen.values(), *self.vit.values()]
+        return sum(array.nbytes for array in (*columns, *self.patches, *self.images))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,32 +221,52 @@ class Budgets:
 
 _FAR = np.iinfo(np.int32).max  # no query attends to a key whose span starts here
 _I, _F = np.int32, np.float32
+# For each column its dtype and its value in padding: a key that no query attends to, a query without loss weight.
 _UND = {
-    "ids": (_I, (), 0), "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0),
-    "vit": (_I, (), -1), "label": (_I, (), 0), "weight": (_F, (), 0), "mode": (_I, (), -1),
+    "ids": (_I, 0), "position": (_I, -1), "rope": (_I, 0), "start": (_I, _FAR), "end": (_I, 0), "vit": (_I, -1),
+    "label": (_I, 0), "weight": (_F, 0), "mode": (_I, -1),
 }  # fmt: skip
 _GEN = {
-    "position": (_I, (), -1), "rope": (_I, (), 0), "start": (_I, (), _FAR), "end": (_I, (), 0), "image": (_I, (), 0),
-    "patch_row": (_I, (), 0), "patch_column": (_I, (), 0), "pos_id": (_I, (), 0),
-    "noised": (np.bool_, (), False), "mode": (_I, (), -1),
+    "position": (_I, -1), "rope": (_I, 0), "start": (_I, _FAR), "end": (_I, 0), "image": (_I, 0), "patch_row": (_I, 0),
+    "patch_column": (_I, 0), "pos_id": (_I, 0), "noised": (np.bool_, False), "mode": (_I, -1),
 }  # fmt: skip
+_VIT = {"pos_id": (_I, 0), "position": (_I, -1), "start": (_I, _FAR), "end": (_I, 0)}
 
 
-def _vit_columns(budgets: Budgets) -> dict:
+def _concatenated(stream: list[dict], columns: dict) -> dict[str, np.ndarray]:
     return {
-        "patches": (np.uint8, (budgets.vit_patch,), 0), "pos_id": (_I, (), 0), "position": (_I, (), -1),
-        "start": (_I, (), _FAR), "end": (_I, (), 0),
-    }  # fmt: skip
+        name: np.concatenate([segment[name] for segment in stream]).astype(dtype) if stream else np.zeros(0, dtype)
+        for name, (dtype, _) in columns.items()
+    }
 
 
-def _stack(stream: list[dict], budget: int, columns: dict) -> dict:
-    out = {}
-    for name, (dtype, shape, fill) in columns.items():
-        out[name] = np.full((budget, *shape), fill, dtype)
-        if stream:
-            values = np.concatenate([segment[name] for segment in stream])
-            out[name][: len(values)] = values
-    return out
+def stack(rows: Sequence[Row], budgets: Budgets) -> dict:
+    """A batch of rows, padded to their budgets. Shapes and dtypes: see ``batch_spec``."""
+
+    def padded(stream: str, budget: int, columns: dict) -> dict:
+        out = {name: np.full((len(rows), budget), fill, dtype) for name, (dtype, fill) in columns.items()}
+        for i, row in enumerate(rows):
+            for name, values in getattr(row, stream).items():
+                out[name][i, : len(values)] = values
+        return out
+
+    batch: dict[str, Any] = {
+        "und": padded("und", budgets.und, _UND),
+        "gen": padded("gen", budgets.gen, _GEN),
+        "vit": padded("vit", budgets.vit, _VIT),
+        "images": np.zeros((len(rows), budgets.images, *budgets.image_size, 3), np.uint8),
+        "sizes": np.zeros((len(rows), budgets.images, 2), np.int32),
+    }
+    batch["vit"]["patches"] = patches = np.zeros((len(rows), budgets.vit, budgets.vit_patch), np.uint8)
+    for i, row in enumerate(rows):
+        first = 0
+        for block in row.patches:
+            patches[i, first : first + len(block)] = block
+            first += len(block)
+        for slot, size, pixels in zip(batch["images"][i], batch["sizes"][i], row.images, strict=False):
+            size[:] = pixels.shape[:2]
+            slot[: size[0], : size[1]] = pixels
+    return batch
 
 
 def batch_spec(rows: int, budgets: Budgets) -> dict:
@@ -277,12 +278,21 @@ def batch_spec(rows: int, budgets: Budgets) -> dict:
     streams: dict[str, tuple[int, dict]] = {
         "und": (budgets.und, _UND),
         "gen": (budgets.gen, _GEN),
-        "vit": (budgets.vit, _vit_columns(budgets)),
+        "vit": (budgets.vit, _VIT),
     }
     spec: dict = {
-        stream: {name: ((rows, n, *shape), np.dtype(dtype)) for name, (dtype, shape, _) in columns.items()}
+        stream: {name: ((rows, n), np.dtype(dtype)) for name, (dtype, _) in columns.items()}
         for stream, (n, columns) in streams.items()
     }
+    spec["vit"]["patches"] = ((rows, budgets.vit, budgets.vit_patch), np.dtype(np.uint8))
     spec["images"] = ((rows, budgets.images, *budgets.image_size, 3), np.dtype(np.uint8))
     spec["sizes"] = ((rows, budgets.images, 2), np.dtype(np.int32))
     return spec
+
+
+def _check_planned(key: str, part: int, unit: str, found: Any, planned: Any) -> None:
+    if found != planned:
+        raise UserError(
+            f"record {key}: part {part} has {found} {unit}, and {planned} were planned from the index; the data or the "
+            "tokenizer have changed since: start the run again"
+        )

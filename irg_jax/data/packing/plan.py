@@ -1,85 +1,31 @@
-"""Sequence packing: which samples share a row, decided from the lengths of the indexed samples alone.
+"""Sequence packing: which samples share a row, decided from the lengths in the index alone.
 
 The plan is a pure function of the lengths, the mixture, the budgets and the seed. It is extended pack by pack on
-demand, so the whole state of the data is one integer, the next row, and a run resumes exactly.
+demand, so the state of the data is one integer, the next row; snapshots of the planner let any row be reached without
+planning all rows before it.
 """
 
-import dataclasses
+import collections
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from irg_jax.core.errors import ConfigError
 from irg_jax.data.config import DropoutConfig
-from irg_jax.data.packing.layout import Kind, Segment
+from irg_jax.data.packing.component import Component, PackedSample
+from irg_jax.data.packing.planner import Planner, Snapshot
 
-WINDOW = 64  # drawn samples to choose from; more fills rows better, fewer keeps closer to the drawn order
-PATIENCE = 4 * WINDOW  # a sample that has waited for more draws than this is the first of the next pack
-
-
-@dataclasses.dataclass(frozen=True)
-class Component:
-    """One learning mode of a mixture, indexed.
-
-    Attributes:
-      name: the mode's name.
-      weight: its share of the samples, relative to the others.
-      mandatory: every pack holds at least one sample of it.
-      samples: the segments of each record, in the order of its source.
-      records: the index in the source of each of ``samples``.
-    """
-
-    name: str
-    weight: float
-    mandatory: bool
-    samples: Sequence[Sequence[Segment]]
-    records: Sequence[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class PackedSample:
-    """A drawn sample, as packed into a row.
-
-    Attributes:
-      component: index of its mode in the mixture.
-      index: index into the component's samples.
-      dropped: bit mask; bit i set drops segment i (condition dropout).
-      cost: tokens taken from each budget (und, gen, vit, images).
-      draw: number of the draw, from 1; the difference to the latest draw is its age.
-    """
-
-    component: int
-    index: int
-    dropped: int
-    cost: tuple[int, ...]
-    draw: int
-
-
-def split_oversize(
-    samples: Sequence[Sequence[Segment]], budgets: tuple[int, ...], max_tokens: int
-) -> tuple[list[int], list[int]]:
-    """Indices of the samples that fit an empty row, and of those that do not.
-
-    Args:
-      samples: segments of each sample.
-      budgets: (und, gen, vit, images) of a row.
-      max_tokens: maximum tokens in one sample, both streams together.
-    """
-    fitting: list[int] = []
-    oversize: list[int] = []
-    for i, sample in enumerate(samples):
-        cost = np.sum([segment.cost for segment in sample], axis=0)
-        fits = (cost <= budgets).all() and cost[0] + cost[1] <= max_tokens
-        (fitting if fits else oversize).append(i)
-    return fitting, oversize
+VERSION = 2  # of the planner: another one packs the same data into other rows
+SNAPSHOT_ROWS = 1000  # between two snapshots
+_MAX_SNAPSHOTS = 4096  # then every other one goes, and the distance doubles
+_CACHED_ROWS = 4096
+_SHARE_ROWS = 128  # planned ahead to find the shares of the modes
 
 
 class Plan:
-    """Rows of packed samples, planned on demand. Thread-safe.
-
-    Greedy packing: from ``WINDOW`` drawn samples a row takes the one whose cost aligns best with what is left of its
-    budgets, until none fits. The modes are drawn by their weights, the samples of a mode in a new order every epoch.
+    """Rows of packed samples, planned on demand, in memory that does not grow with the run. Thread-safe.
 
     Args:
       components: the modes of the mixture.
@@ -87,6 +33,7 @@ class Plan:
       dropout: condition dropout.
       rows_per_pack: rows that hold every mandatory mode together: what one device takes per step.
       seed: of the order of the samples and of condition dropout.
+      start: where to begin, from a checkpoint; rows before it are planned from the beginning if they are asked for.
 
     Raises:
       ConfigError: a mode without samples that fit a row.
@@ -100,98 +47,92 @@ class Plan:
         dropout: DropoutConfig,
         rows_per_pack: int,
         seed: int,
+        start: Snapshot | None = None,
     ):
         for component in components:
-            if not component.samples:
+            if not component.records:
                 raise ConfigError(
                     "data.mixture",
                     f"{component.name} has no sample that fits a row; raise data.budgets or data.max_sample_tokens, "
                     "or give more data",
                 )
         self._components = components
-        self._budgets = np.array(budgets)
-        self._scale = np.maximum(self._budgets, 1)  # a budget may be 0, such as images in a mixture of texts
-        self._dropout = {Kind.TEXT: dropout.text, Kind.VIT: dropout.vit, Kind.CLEAN: dropout.vae, Kind.NOISED: 0.0}
-        self._rows_per_pack = rows_per_pack
-        self._seed = seed
-        self._rows: list[tuple[PackedSample, ...]] = []
+        self._arguments: dict[str, Any] = dict(
+            components=components, budgets=budgets, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed
+        )
+        begin = Snapshot.begin(len(components))
+        self._snapshots = {begin.row: begin}
+        if start is not None:
+            if start.fresh:
+                self._snapshots.clear()  # a new plan begins there: there is none before it
+            self._snapshots[start.row] = start
+        self._spacing = SNAPSHOT_ROWS
+        self._rows: collections.OrderedDict[int, tuple[PackedSample, ...]] = collections.OrderedDict()
+        self._head = Planner(start=start or begin, **self._arguments)
         self._lock = threading.Lock()
-        self._drawn = np.zeros(len(components), np.int64)
-        self._weights = np.array([c.weight for c in components]) / sum(c.weight for c in components)
-        self._orders: list[tuple[int, np.ndarray]] = [(-1, np.array([])) for _ in components]
-        self._pending: list[PackedSample] = []
 
     def row(self, index: int) -> tuple[PackedSample, ...]:
-        """The samples of row ``index``; the rows before it are planned first."""
+        """The samples of row ``index``; at most a few thousand rows before it are planned first, once each."""
         with self._lock:
-            while len(self._rows) <= index:
-                self._rows.extend(self._next_pack())
+            if index in self._rows:
+                return self._rows[index]
+            # Rows ahead are planned by the head; a row behind it that is not cached, by a planner of its own.
+            snapshot = self._snapshots[max(row for row in self._snapshots if row <= index)]
+            planner = self._head
+            if not snapshot.row <= planner.next_row <= index:
+                planner = Planner(start=snapshot, **self._arguments)
+            while planner.next_row <= index:
+                self._extend(planner)
+            if planner.next_row > self._head.next_row:
+                self._head = planner
             return self._rows[index]
 
-    def _next_pack(self) -> list[tuple[PackedSample, ...]]:
-        rows: list[list[PackedSample]] = [[] for _ in range(self._rows_per_pack)]
-        left = np.tile(self._budgets, (self._rows_per_pack, 1))
+    def snapshot(self, row: int) -> Snapshot:
+        """The latest snapshot at or before a row, for a checkpoint."""
+        with self._lock:
+            return self._snapshots[max(start for start in self._snapshots if start <= row)]
 
-        def assign(row: int, sample: PackedSample) -> None:
-            rows[row].append(sample)
-            left[row] -= sample.cost
+    def shares(self) -> np.ndarray:
+        """The share of the samples that each mode gets, float64 [modes], over the first rows."""
+        planner = Planner(start=Snapshot.begin(len(self._components)), **self._arguments)
+        while planner.next_row < _SHARE_ROWS:
+            planner.next_pack()
+        return planner.placed / planner.placed.sum()
 
-        self._refill()
-        oldest = min(self._pending, key=lambda sample: sample.draw)
-        if self._drawn.sum() - oldest.draw > PATIENCE:
-            self._pending.remove(oldest)
-            assign(0, oldest)
-        for index, component in enumerate(self._components):
-            if component.mandatory:
-                sample = self._take(index)
-                fits = (left >= sample.cost).all(1)
-                if fits.any():
-                    assign(int(np.argmax(fits * left[:, 0])), sample)
-                else:
-                    self._pending.append(sample)
-        for row in range(self._rows_per_pack):
-            while True:
-                self._refill()
-                costs = np.array([sample.cost for sample in self._pending])
-                fits = (costs <= left[row]).all(1)
-                if not fits.any():
-                    break
-                # The sample whose cost aligns best with what is left, so that both budgets fill at the same rate.
-                alignment = (costs / self._scale) @ (left[row] / self._scale)
-                best = int(np.argmax(np.where(fits, alignment, -1.0)))
-                assign(row, self._pending[best])
-                del self._pending[best]
-        return [tuple(row) for row in rows]
+    def check_shares(self) -> np.ndarray:
+        """``shares``, unless mandatory modes make them other than the weights say.
 
-    def _refill(self) -> None:
-        while len(self._pending) < WINDOW:
-            # The mode that is furthest behind its weight: the mixture is exact at any length.
-            deficit = self._weights * (self._drawn.sum() + 1) - self._drawn
-            self._pending.append(self._draw(int(np.argmax(deficit))))
+        Raises:
+          ConfigError: a mandatory mode gets more than its weight, because a pack holds too few samples.
+        """
+        shares = self.shares()
+        weights = np.array([component.weight for component in self._components])
+        wanted = weights / weights.sum()
+        mandatory = np.array([component.mandatory for component in self._components])
+        excess = (shares - wanted) * mandatory
+        if (excess > 0.1 * wanted + 0.01).any():
+            listed = ", ".join(
+                f"{component.name} {share:.3f} instead of {want:.3f}"
+                for component, share, want in zip(self._components, shares, wanted, strict=True)
+            )
+            raise ConfigError(
+                "data.mixture",
+                f"one sample of every mandatory mode in a pack of {self._arguments['rows_per_pack']} row(s) contradicts "
+                f"the weights; the shares would be {listed}. Raise data.rows_per_pack (to at most data.batch_size) or "
+                "the budgets, make fewer modes mandatory, or give these weights",
+            )
+        return shares
 
-    def _take(self, component: int) -> PackedSample:
-        for i, sample in enumerate(self._pending):
-            if sample.component == component:
-                del self._pending[i]
-                return sample
-        return self._draw(component)
-
-    def _draw(self, component: int) -> PackedSample:
-        samples = self._components[component].samples
-        epoch, offset = divmod(int(self._drawn[component]), len(samples))
-        if self._orders[component][0] != epoch:
-            order = self._generator(1, component, epoch).permutation(len(samples))
-            self._orders[component] = (epoch, order)
-        index = int(self._orders[component][1][offset])
-        rng = self._generator(2, component, int(self._drawn[component]))
-        dropped, cost = 0, np.zeros(4, np.int64)
-        for i, segment in enumerate(samples[index]):
-            if not segment.learned and rng.random() < self._dropout[segment.kind]:
-                dropped |= 1 << i
-            else:
-                cost += segment.cost
-        self._drawn[component] += 1
-        return PackedSample(component, index, dropped, tuple(int(c) for c in cost), int(self._drawn.sum()))
-
-    def _generator(self, *stream: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self._seed, *stream])))
+    def _extend(self, planner: Planner) -> None:
+        first = planner.next_row
+        if first // self._spacing != (first - planner.rows_per_pack) // self._spacing and first not in self._snapshots:
+            self._snapshots[first] = planner.snapshot()
+            if len(self._snapshots) > _MAX_SNAPSHOTS:
+                self._spacing *= 2
+                kept = sorted(self._snapshots)[::2]
+                self._snapshots = {row: self._snapshots[row] for row in kept}
+        for offset, samples in enumerate(planner.next_pack()):
+            self._rows[first + offset] = samples
+            self._rows.move_to_end(first + offset)
+        while len(self._rows) > max(_CACHED_ROWS, planner.rows_per_pack):
+            self._rows.popitem(last=False)

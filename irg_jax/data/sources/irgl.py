@@ -30,7 +30,8 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, as_path, is_transient, is_transient_or_gone, is_url, retry
 from irg_jax.core.text import check_text
-from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.checksum import checksum
+from irg_jax.data.conversation import Conversation, Image, Record, SourceFile, Text
 
 T = TypeVar("T")
 
@@ -93,6 +94,25 @@ class IRGLSource:
 
     def __reduce__(self) -> tuple:
         return IRGLSource, (self._directory, self._groups)
+
+    kind = "published conversations v1"
+
+    @property
+    def files(self):
+        out = {}
+        for g in self._groups:
+            st = os.stat(self._directory / g.file)
+            n = out[g.file].records if g.file in out else 0
+            out[g.file] = SourceFile(g.file, st.st_size, n + g.rows, st.st_mtime_ns)
+        return list(out.values())
+
+    def key(self, index):
+        group = self._groups[bisect.bisect_right(self._starts, index) - 1]
+        return f"{group.file}:{group.start_in_file + index - group.start}"
+
+    def read(self, index):
+        c = self[index]
+        return Record((c,), checksum([p.content if isinstance(p, Image) else p.content.encode() for p in c.parts]))
 
     def __len__(self) -> int:
         return self._groups[-1].start + self._groups[-1].rows

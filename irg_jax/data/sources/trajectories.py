@@ -5,34 +5,70 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any
 
-import tensorflow_datasets as tfds
-from array_record.python import array_record_module
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from array_record.python import array_record_data_source, array_record_module
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import is_transient_or_gone, is_url, retry
-from irg_jax.data.trajectory import Trajectory
+from irg_jax.data import modes
+from irg_jax.data.checksum import checksum
+from irg_jax.data.conversation import Record, SourceFile
+from irg_jax.data.modes import Mode
+from irg_jax.data.sources import tf_example
+from irg_jax.data.trajectory import IMAGES, Trajectory
 
-_IMAGES = ("image1", "image2")
-_REQUIRED = {field.name for field in dataclasses.fields(Trajectory) if field.default is dataclasses.MISSING}
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+KIND = "trajectories v1"
+_FIELDS = tuple(field.name for field in dataclasses.fields(Trajectory))
+_REQUIRED = {"key", "prompt"}
 # TFDS writes the first of these last, so a folder that has both is complete.
 _METADATA = ("dataset_info.json", "features.json")
 
 
-class TrajectorySource:
-    """Random access to the trajectories of one split; picklable, so usable in ``grain.MapDataset.source``."""
+class _WholeFile(NamedTuple):
+    """What the reader of ArrayRecord calls a file instruction."""
 
-    def __init__(self, records: Any, files: list[tuple[str, int]]):
-        """Wraps a TFDS source whose records are in ``files``, pairs of path and number of records, in this order."""
-        self._records = records
-        self._files = files
+    filename: str
+    skip: int
+    take: int
+    examples_in_shard: int
+
+
+class TrajectorySource:
+    """Random access to the trajectories of one split; picklable, and read without TFDS.
+
+    Args:
+      directory: the data set's folder.
+      files: its files, in the order of their records.
+    """
+
+    kind = KIND
+
+    def __init__(self, directory: pathlib.Path, files: Sequence[SourceFile]):
+        self.directory, self.files = directory, files
+        self._length = sum(file.records for file in files)
+        # With the counts, no file is opened before one of its records is read.
+        self._records = array_record_data_source.ArrayRecordDataSource(
+            [_WholeFile(str(directory / file.path), 0, file.records, file.records) for file in files]
+        )
+
+    def __reduce__(self) -> tuple:
+        return TrajectorySource, (self.directory, self.files)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._length
 
     def __getitem__(self, index: int) -> Trajectory:
-        """Record ``index``, 0 to len - 1.
+        """Record ``index``, see ``read``."""
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[Trajectory, int]:
+        """Record ``index``, 0 to len - 1, and the checksum (CRC-32C) of its bytes.
 
         Raises:
           UserError: it is damaged.
@@ -40,42 +76,73 @@ class TrajectorySource:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        where = f"{self._file_of(index)}: record {index}"
+        where = self.where(index)
         try:
             # The file was there when the source was opened: if it is missing now, its mount may come back.
-            record = retry(lambda: self._read(index), f"{where} cannot be read", retry_if=is_transient_or_gone)
-        except RuntimeError as error:
+            content = retry(lambda: self._read(index), f"{where} cannot be read", retry_if=is_transient_or_gone)
+            values: dict[str, Any] = tf_example.parse(content)
+            for name in values.keys() - set(IMAGES):
+                values[name] = values[name].decode("utf-8")
+        except (RuntimeError, ValueError, IndexError) as error:
             raise UserError(
                 f"{where} is damaged ({_single_line(error)}); delete the data set and build it again"
             ) from error
-        names = (field.name for field in dataclasses.fields(Trajectory) if field.name in record)
-        values: dict[str, Any] = {name: record[name] if name in _IMAGES else record[name].decode() for name in names}
-        return Trajectory(**values)
+        missing = _REQUIRED - values.keys()
+        if missing:
+            raise UserError(f"{where} has no {', '.join(sorted(missing))}; delete the data set and build it again")
+        return Trajectory(**{name: values[name] for name in _FIELDS if name in values}), checksum([content])
+
+    def where(self, index: int) -> str:
+        """File and place of a record, for errors."""
+        for file in self.files:
+            if index < file.records:
+                return f"{self.directory / file.path}: record {index}"
+            index -= file.records
+        raise AssertionError("the files hold fewer records than the source")
 
     def __repr__(self) -> str:
-        return f"TrajectorySource({', '.join(path for path, _ in self._files)})"
+        return f"TrajectorySource({', '.join(str(self.directory / file.path) for file in self.files)})"
 
-    def _read(self, index: int) -> dict[str, bytes]:
-        records = self._records
+    def _read(self, index: int) -> bytes:
         try:
-            return records[index]
+            return self._records[index]
         except Exception:
             # A reader that has failed fails forever; a copy of the source opens the files again.
-            records.data_source = copy.copy(records.data_source)
+            self._records = copy.copy(self._records)
             raise
 
-    def _file_of(self, index: int) -> str:
-        for path, length in self._files:
-            if index < length:
-                return path
-            index -= length
-        raise AssertionError("the files hold fewer records than the source")
+
+class ModeSource:
+    """The trajectories of a source as the conversations of one learning mode; see ``conversation.Source``.
+
+    Args:
+      trajectories: all of them; records without the fields that the mode needs are never read.
+      mode: of ``modes.learning_mode``.
+    """
+
+    kind = KIND
+
+    def __init__(self, trajectories: TrajectorySource, mode: Mode):
+        self.trajectories, self.mode = trajectories, mode
+        self.files = trajectories.files
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    def key(self, index: int) -> str:
+        """The key of a record; reads it."""
+        return self.trajectories[index].key
+
+    def read(self, index: int) -> Record:
+        """The mode's conversation of a record that has the fields; see ``TrajectorySource.read``."""
+        trajectory, crc = self.trajectories.read(index)
+        return Record((modes.conversation(trajectory, self.mode),), crc)
 
 
 def open_source(directory: str | os.PathLike[str], split: str) -> TrajectorySource:
     """Opens a split of any TFDS data set in ArrayRecord format that has the features of a Trajectory.
 
-    Images stay encoded bytes, as they were written. The feature ``scene`` is optional.
+    Images stay encoded bytes, as they were written. All features but ``key`` and ``prompt`` are optional.
 
     Args:
       directory: the data set's own folder, the one with ``dataset_info.json``.
@@ -86,20 +153,20 @@ def open_source(directory: str | os.PathLike[str], split: str) -> TrajectorySour
       StorageError: the storage went on answering with errors.
     """
     folder = local_folder(directory)
-    builder = retry(lambda: read_only_builder(folder), f"{folder}: cannot be read")
-    missing = _REQUIRED - set(builder.info.features)
+    info = retry(lambda: read_only_builder(folder).info, f"{folder}: cannot be read")
+    missing = _REQUIRED - set(info.features)
     if missing:
         raise UserError(f"{folder}: the features {', '.join(sorted(missing))} are missing; give a trajectory data set")
-    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        raise UserError(f"{folder}: written as {builder.info.file_format}; write it with file_format='array_record'")
-    splits = builder.info.splits
-    if split not in splits:
-        raise UserError(f"{folder}: there is no split {split!r}; use one of {', '.join(sorted(splits))}")
-    files = list(zip(map(str, splits[split].filepaths), splits[split].shard_lengths, strict=True))
-    for path, length in files:
+    if info.file_format.value != "array_record":
+        raise UserError(f"{folder}: written as {info.file_format}; write it with file_format='array_record'")
+    if split not in info.splits:
+        raise UserError(f"{folder}: there is no split {split!r}; use one of {', '.join(sorted(info.splits))}")
+    files = []
+    for path, length in zip(map(str, info.splits[split].filepaths), info.splits[split].shard_lengths, strict=True):
         retry(lambda path=path, length=length: _check_file(path, length), f"{path}: cannot be read")  # type: ignore[misc]
-    decoders = {name: tfds.decode.SkipDecoding() for name in _IMAGES}
-    return TrajectorySource(builder.as_data_source(split=split, decoders=decoders), files)
+        stat = os.stat(path)
+        files.append(SourceFile(os.path.relpath(path, folder), stat.st_size, length, stat.st_mtime_ns))
+    return TrajectorySource(folder, files)
 
 
 def local_folder(directory: str | os.PathLike[str]) -> pathlib.Path:
@@ -112,7 +179,7 @@ def local_folder(directory: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(directory).absolute()
 
 
-def read_only_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
+def read_only_builder(directory: pathlib.Path) -> "tfds.core.DatasetBuilder":
     """The TFDS builder of a data set on disk, for its metadata (``info``) and its records; generates nothing.
 
     Args:
@@ -121,6 +188,8 @@ def read_only_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
     Raises:
       UserError: no data set there, or a metadata file that is not JSON.
     """
+    import tensorflow_datasets as tfds  # noqa: PLC0415  (a second and 300 MB, which workers need not pay)
+
     for name in _METADATA:
         path = directory / name
         if not path.is_file():

@@ -87,14 +87,16 @@ class HeldOutLosses:
 
     def __init__(self, config: StageConfig, program: Program, mesh: Mesh, frozen: FrozenParams) -> None:
         data, size = config.data, config.data.batch_size
-        data = dataclasses.replace(data, dir=config.validation.dir or data.dir, dropout=DropoutConfig())
-        rows = factory.make_packed_rows(
-            data, config.model.geometry, length=config.validation.batches * size, split="held_out"
-        )
+        sources = config.validation.sources or data.sources
+        mixture = tuple(entry for entry in data.mixture if entry.source in sources)
+        data = dataclasses.replace(data, sources=sources, mixture=mixture, dropout=DropoutConfig())
+        rows = factory.make_packed_rows(data, config.model.geometry, split="held_out")
         local, shardings = local_rows(mesh, size, jax.process_index()), batch_shardings(mesh)
-        held_out = pipeline.LocalBatches(rows, size, local.rows)
-        self._batches = [shard_batch(held_out[i], shardings, local) for i in range(len(held_out))]
-        self._modes, self._frozen, self._mesh = rows.modes, frozen, mesh
+        batches = pipeline.Batches(rows, config.validation.batches, batch_size=size, offsets=local.rows)
+        self._batches = [shard_batch(batch, shardings, local) for batch in batches]
+        # Modes whose data set has no held-out part have no loss here.
+        absent = [entry.mode for entry in config.data.mixture if entry not in mixture]
+        self._modes, self._frozen, self._mesh = [*rows.modes, *absent], frozen, mesh
         loss, graphdef, seed = program.loss, program.spec.graphdef, config.seed
 
         def metrics(params: nnx.State, frozen: FrozenParams, batch: dict, index: jax.Array, counts: Any) -> dict:

@@ -23,7 +23,7 @@ IN_A_FILE = [
     ("c.lora = ConfigDict(dict(rank=4, alpha=4.0, weigths='q'))", "lora.weigths", "weights"),
     ("print(c.optm.lr)", "optm", "optim"),
     ("c.optim.schedule = 'cosin'", "optim.schedule", "cosine"),
-    ("c.data.mixture = (('initial_ful_learning', 1.0, True),)", "data.mixture", "initial_full_learning"),
+    ("c.data.mixture = (('shapes', 'initial_ful_learning', 1.0, True),)", "data.mixture", "initial_full_learning"),
 ]
 ON_THE_COMMAND_LINE = [
     ("--config.optim.lrr=1", "optim.lrr", "lr"),

@@ -1,13 +1,16 @@
 """Token arrays of packed rows, against the released code's packing and against a plain statement of the rules."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
 
-from irg_jax.core.errors import UserError
-from irg_jax.data.conversation import Conversation, Image, Text
+from irg_jax.data.conversation import Conversation, Image, Record, Text
+from irg_jax.data.index import conversations
 from irg_jax.data.packing import layout
-from irg_jax.data.packing.layout import Budgets, Kind
+from irg_jax.data.packing.layout import Budgets
+from irg_jax.data.packing.segment import Kind
 from tests import released, tiny
 
 
@@ -197,12 +200,16 @@ def test_the_cost_of_segments_is_the_number_of_tokens_packed():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((Text("t", need_loss=True), Image(b"x")), "record train/7.*part 1|record train/7.*decoded"),
+        ((Text("t", need_loss=True), Image(b"x", need_vit=True)), "record train/7: an image cannot be decoded"),
         ((Text("t", need_loss=True), Image(tiny.png())), "record train/7: part 1 .* need_loss, need_vae or need_vit"),
         ((Text("t"), Image(tiny.png(), need_vit=True)), "record train/7: .*nothing can be learned"),
         ((), "record train/7: .*nothing can be learned"),
     ],
 )
-def test_a_bad_record_is_named(parts, message):
-    with pytest.raises(UserError, match=message):
-        layout.segments(Conversation("train/7", parts), tiny.processor())
+def test_a_bad_record_is_rejected_by_its_key_and_the_others_are_kept(parts, message):
+    good = Conversation("train/8", (Text("t", need_loss=True),))
+    records = [(7, Record((Conversation("train/7", parts),), 1)), (8, Record((good,), 2))]
+    found = conversations.describe(records, tiny.processor().tokenizer)
+    ((index, key, reason),) = found.rejected
+    assert (index, key) == (7, "train/7") and re.match(message, reason)
+    assert found.samples["record"].tolist() == [8] and len(found.parts) == 1

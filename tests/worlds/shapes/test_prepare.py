@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
+from irg_jax.core.config.schema import replaced
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
 from irg_jax.data import factory, modes, tokenizer
-from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry, WorldConfig
+from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry, SourceConfig, WorldConfig
 from irg_jax.data.conversation import Image, Text
 from irg_jax.data.sources.trajectories import open_source
 from irg_jax.worlds.shapes.prepare import prepare
@@ -20,11 +21,14 @@ from tests import tiny
 FULL_MODES = ("initial_full_learning", "improving_full_learning")
 
 
+WORLD = WorldConfig(seed=3, train=40, held_out=6, vocab=400)
+
+
 def data_config(folder, **changes):
     values = dict(
-        format="shapes", dir=str(folder / "shapes"), tokenizer=str(folder / "tokenizer"),
-        world=WorldConfig(seed=3, train=40, held_out=6, vocab=400), seed=0,
-        mixture=tuple(MixtureEntry(mode, 1.0, True) for mode in FULL_MODES), initial_target="draft", thinking1="plan",
+        sources={"shapes": SourceConfig("irgl", str(folder / "shapes"), WORLD)}, tokenizer=str(folder / "tokenizer"),
+        seed=0, mixture=tuple(MixtureEntry("shapes", mode, 1.0, True) for mode in FULL_MODES), initial_target="draft",
+        thinking1="plan", on_error="stop", resize="exact", workers=0, buffer_gb=0.1,
         dropout=DropoutConfig(), batch_size=2, rows_per_pack=2, max_sample_tokens=600,
         budgets=BudgetConfig(und=600, gen=64, vit=32, images=3), threads=1,
         vae_image=ImageSizeConfig(max_size=32, min_size=32), vit_image=ImageSizeConfig(max_size=32, min_size=32),
@@ -40,12 +44,12 @@ def prepared(tmp_path_factory):
 
 
 def modification_times(config):
-    folders = (pathlib.Path(config.dir), pathlib.Path(config.tokenizer))
+    folders = (pathlib.Path(config.sources["shapes"].dir), pathlib.Path(config.tokenizer))
     return {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
 
 
 def test_the_data_set_and_a_tokenizer_of_its_training_texts_are_built(prepared, tmp_path):
-    assert [len(open_source(prepared.dir, split)) for split in ("train", "held_out")] == [40, 6]
+    assert [len(open_source(prepared.sources["shapes"].dir, split)) for split in ("train", "held_out")] == [40, 6]
     texts = [modes.INITIAL_QUESTION, modes.IMPROVING_QUESTION]
     for record in (make_trajectory(3, "train", index) for index in range(40)):
         texts += [record.prompt, record.thinking1, record.thinking2]
@@ -107,18 +111,18 @@ def test_of_two_processes_that_train_a_tokenizer_one_waits(prepared, tmp_path, c
 
 
 def test_another_world_in_the_folder_is_refused(prepared):
-    other = dataclasses.replace(prepared, world=dataclasses.replace(prepared.world, seed=4))
+    other = replaced(prepared, {"sources.shapes.world.seed": 4})
     with pytest.raises(UserError, match="holds .*seed3_train40_held_out6, not .*seed4_train40_held_out6"):
         prepare(other)
 
 
 def test_without_a_world_nothing_is_built(tmp_path):
-    prepare(data_config(tmp_path, world=None))
+    prepare(replaced(data_config(tmp_path), {"sources.shapes.world": None}))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_factory_packs_the_prepared_data(prepared):
-    rows = factory.make_packed_rows(prepared, tiny.CONFIG.geometry, length=8)
+    rows = factory.make_packed_rows(prepared, tiny.CONFIG.geometry)
     assert rows.modes == list(FULL_MODES) and not rows.oversize
     assert all({key.partition(":")[0] for i in (0, 1) for key in rows.keys(2 * pack + i)} == set(FULL_MODES)
                for pack in range(4))  # fmt: skip
@@ -128,8 +132,9 @@ def test_the_factory_packs_the_prepared_data(prepared):
 @pytest.mark.parametrize("thinking1", ["plan", "none"])
 def test_the_initial_target_and_thinking1_select_what_is_learned(prepared, initial_target, image, thinking1):
     config = dataclasses.replace(prepared, initial_target=initial_target, thinking1=thinking1)
-    conversation = factory.FORMATS["shapes"](config, "initial_full_learning", "train")[5]
-    trajectory = open_source(prepared.dir, "train")[5]
+    processor = factory.make_processor(config, tiny.CONFIG.geometry)
+    conversation = factory.make_mixture(config, processor, "train")[0].source.read(5).conversations[0]
+    trajectory = open_source(prepared.sources["shapes"].dir, "train")[5]
     thinking = trajectory.thinking1 if thinking1 == "plan" else "<think> </think>"
     target = Image(getattr(trajectory, image), need_loss=True)
     assert conversation.parts == (Text(trajectory.prompt), Text(thinking, need_loss=True), target)

@@ -53,4 +53,5 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in range(count):
-            yield index, dataclasses.asdict(make_trajectory(self.builder_config.seed, split, index))
+            values = dataclasses.asdict(make_trajectory(self.builder_config.seed, split, index))
+            yield index, {name: values[name] for name in self.info.features}
