@@ -1,12 +1,8 @@
-"""The input and output of the model: a conversation of text parts and image parts."""
+"""The input and output of the model: a conversation of text parts and image parts; and where conversations come from."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
-
-A = TypeVar("A")
-B = TypeVar("B")
-T_co = TypeVar("T_co", covariant=True)
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +38,50 @@ class Conversation:
     parts: tuple[Text | Image, ...]
 
 
-class Source(Protocol[T_co]):
-    """Random access to records: trajectories from a data set, conversations from a learning mode."""
+class Record(NamedTuple):
+    """A record as it was read.
+
+    Attributes:
+      conversations: what it becomes: one conversation, or several of which every visit draws one, such as one for each
+        caption of an image. The list depends on the record alone.
+      crc: checksum of everything that it was made from.
+    """
+
+    conversations: tuple[Conversation, ...]
+    crc: int
+
+
+class SourceFile(NamedTuple):
+    """A file of a source: its path relative to the data set's folder, bytes, records, time of its last change in ns."""
+
+    path: str
+    size: int
+    records: int
+    changed: int
+
+
+class Source(Protocol):
+    """Random access to the records of a data set; picklable, thread-safe, and read without jax or TFDS.
+
+    Attributes:
+      files: the files in the order of their records.
+      kind: name and version of what makes conversations of the files: with another one, an index is made anew.
+    """
+
+    files: Sequence[SourceFile]
+    kind: str
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> T_co: ...
+    def key(self, index: int) -> str:
+        """Names a record in errors, such as ``folder/part-00000.parquet:17``."""
+        ...
 
+    def read(self, index: int) -> Record:
+        """Reads a record.
 
-class MappedSource(Generic[A, B]):
-    """A source with a function applied to each of its records.
-
-    Args:
-      source: random access to the records.
-      function: such as a learning mode, from a trajectory to a conversation (see ``modes``).
-    """
-
-    def __init__(self, source: Source[A], function: Callable[[A], B]):
-        self._source = source
-        self._function = function
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> B:
-        return self._function(self._source[index])
+        Raises:
+          UserError: the record is damaged or not in the format; the message names its key.
+          StorageError: the storage went on answering with errors.
+        """
+        ...

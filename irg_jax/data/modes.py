@@ -8,84 +8,94 @@
 | improving_thinking_understanding_learning | question + prompt, image 1 and image 2 (ViT)     | thinking 2         |
 | improving_thinking_generation_learning    | prompt, thinking 1, image 1 (VAE + ViT)          | thinking 2         |
 | improving_full_learning                   | prompt, thinking 1, image 1 (VAE + ViT)          | thinking 2, image 2|
+
+A mode is a table: which fields of a trajectory become which parts. What it costs in tokens can so be told from the
+lengths of the fields, without reading them (``index.trajectories``).
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import ConfigError
 from irg_jax.data.conversation import Conversation, Image, Text
-from irg_jax.data.trajectory import Trajectory
+from irg_jax.data.trajectory import IMAGES, Trajectory
 
 INITIAL_QUESTION = "How is this picture planned?"
 IMPROVING_QUESTION = "What makes the second picture better than the first?"
+EMPTY_THINKING = "<think> </think>"  # the baseline without a plan
 
-INITIAL_TARGETS: dict[str, Callable[[Trajectory], bytes]] = {
-    "good": lambda t: t.image2,  # as published: the first turn learns to generate the teacher's good image
-    "draft": lambda t: t.image1,  # the first turn learns the weak image, which the second turn refines
+# What can stand in a conversation beside the fields of a trajectory.
+QUESTIONS = {"initial_question": INITIAL_QUESTION, "improving_question": IMPROVING_QUESTION}
+CONSTANTS = {"empty_thinking": EMPTY_THINKING}
+
+
+class ModePart(NamedTuple):
+    """A part of a mode's conversation.
+
+    Attributes:
+      field: of the trajectory; or a name in ``QUESTIONS`` (that question, then the prompt) or ``CONSTANTS``.
+      need_loss: as in ``Text`` and ``Image``; likewise the others, for images only.
+    """
+
+    field: str
+    need_loss: bool = False
+    need_vae: bool = False
+    need_vit: bool = False
+
+
+Mode = tuple[ModePart, ...]
+
+_FIRST_TURN = (ModePart("prompt"), ModePart("thinking1"), ModePart("image1", need_vae=True, need_vit=True))
+
+# With image 2 as the first target, as published: the first turn learns to generate the teacher's good image.
+MODES: dict[str, Mode] = {
+    "initial_thinking_understanding_learning": (
+        ModePart("initial_question"),
+        ModePart("image2", need_vit=True),
+        ModePart("thinking1", need_loss=True),
+    ),
+    "initial_thinking_generation_learning": (ModePart("prompt"), ModePart("thinking1", need_loss=True)),
+    "initial_full_learning": (
+        ModePart("prompt"),
+        ModePart("thinking1", need_loss=True),
+        ModePart("image2", need_loss=True),
+    ),
+    "improving_thinking_understanding_learning": (
+        ModePart("improving_question"),
+        ModePart("image1", need_vit=True),
+        ModePart("image2", need_vit=True),
+        ModePart("thinking2", need_loss=True),
+    ),
+    "improving_thinking_generation_learning": (*_FIRST_TURN, ModePart("thinking2", need_loss=True)),
+    "improving_full_learning": (
+        *_FIRST_TURN,
+        ModePart("thinking2", need_loss=True),
+        ModePart("image2", need_loss=True),
+    ),
 }
 
-
-def initial_thinking_understanding_learning(t: Trajectory) -> Conversation:
-    """Thinking 1 from the prompt and the image that it plans."""
-    question = Text(f"{INITIAL_QUESTION}\n{t.prompt}")
-    return Conversation(t.key, (question, Image(t.image2, need_vit=True), Text(t.thinking1, need_loss=True)))
+# The image that initial_full_learning generates, and what stands for thinking 1: field by name of the variant.
+INITIAL_TARGETS = {"good": "image2", "draft": "image1"}
+THINKING1 = {"plan": "thinking1", "none": "empty_thinking"}
 
 
-def initial_thinking_generation_learning(t: Trajectory) -> Conversation:
-    """Thinking 1 from the prompt alone."""
-    return Conversation(t.key, (Text(t.prompt), Text(t.thinking1, need_loss=True)))
+def learning_mode(name: str, initial_target: str = "good", thinking1: str = "plan") -> Mode:
+    """The mode with this name.
 
+    Args:
+      name: one of ``MODES``.
+      initial_target: which image ``initial_full_learning`` learns to generate, one of ``INITIAL_TARGETS``.
+      thinking1: one of ``THINKING1``.
 
-def initial_full_learning(
-    t: Trajectory, target: Callable[[Trajectory], bytes] = INITIAL_TARGETS["good"]
-) -> Conversation:
-    """Thinking 1 and the first image; ``target`` selects that image from the trajectory."""
-    return Conversation(t.key, (Text(t.prompt), Text(t.thinking1, need_loss=True), Image(target(t), need_loss=True)))
-
-
-def improving_thinking_understanding_learning(t: Trajectory) -> Conversation:
-    """Thinking 2 from both images, without thinking 1."""
-    question = Text(f"{IMPROVING_QUESTION}\n{t.prompt}")
-    images = (Image(t.image1, need_vit=True), Image(t.image2, need_vit=True))
-    return Conversation(t.key, (question, *images, Text(t.thinking2, need_loss=True)))
-
-
-def improving_thinking_generation_learning(t: Trajectory) -> Conversation:
-    """Thinking 2 from the first turn."""
-    return Conversation(t.key, (*_first_turn(t), Text(t.thinking2, need_loss=True)))
-
-
-def improving_full_learning(t: Trajectory) -> Conversation:
-    """Thinking 2 and the improved image from the first turn."""
-    learned = (Text(t.thinking2, need_loss=True), Image(t.image2, need_loss=True))
-    return Conversation(t.key, (*_first_turn(t), *learned))
-
-
-def _first_turn(t: Trajectory) -> tuple[Text | Image, ...]:
-    return Text(t.prompt), Text(t.thinking1), Image(t.image1, need_vae=True, need_vit=True)
-
-
-MODES: dict[str, Callable[[Trajectory], Conversation]] = {
-    f.__name__: f
-    for f in (
-        initial_thinking_understanding_learning,
-        initial_thinking_generation_learning,
-        initial_full_learning,
-        improving_thinking_understanding_learning,
-        improving_thinking_generation_learning,
-        improving_full_learning,
-    )
-}
-
-
-THINKING1: dict[str, Callable[[Trajectory], Trajectory]] = {
-    "plan": lambda t: t,
-    # An empty first thinking: the baseline without a plan.
-    "none": lambda t: dataclasses.replace(t, thinking1="<think> </think>"),
-}
+    Raises:
+      ConfigError: an unknown mode; the message lists the known ones.
+    """
+    check_mode(name)
+    fields = {"thinking1": THINKING1[thinking1]}
+    if name == "initial_full_learning":
+        fields["image2"] = INITIAL_TARGETS[initial_target]
+    return tuple(part._replace(field=fields.get(part.field, part.field)) for part in MODES[name])
 
 
 def check_mode(name: str) -> None:
@@ -96,17 +106,32 @@ def check_mode(name: str) -> None:
         )
 
 
-def learning_mode(name: str, initial_target: str) -> Callable[[Trajectory], Conversation]:
-    """The function of the mode with this name.
+def required_fields(mode: Mode) -> frozenset[str]:
+    """The fields of a trajectory that a record must have to be in this mode."""
+    fields = {"prompt" if part.field in QUESTIONS else part.field for part in mode}
+    return frozenset(fields - set(CONSTANTS))
 
-    Args:
-      name: one of ``MODES``.
-      initial_target: which image ``initial_full_learning`` learns to generate, one of ``INITIAL_TARGETS``.
 
-    Raises:
-      ConfigError: an unknown mode; the message lists the known ones.
-    """
-    check_mode(name)
-    if name == "initial_full_learning":
-        return functools.partial(initial_full_learning, target=INITIAL_TARGETS[initial_target])
-    return MODES[name]
+def texts(trajectory: Trajectory) -> Mapping[str, str]:
+    """Every text that a mode can ask for, by field."""
+    return {
+        "prompt": trajectory.prompt,
+        "thinking1": trajectory.thinking1,
+        "thinking2": trajectory.thinking2,
+        **{name: f"{question}\n{trajectory.prompt}" for name, question in QUESTIONS.items()},
+        **CONSTANTS,
+    }
+
+
+def conversation(trajectory: Trajectory, mode: Mode) -> Conversation:
+    """The conversation of a trajectory that has the mode's ``required_fields``."""
+    known = texts(trajectory)
+    parts: list[Text | Image] = []
+    for part in mode:
+        if part.field in IMAGES:
+            flags = dict(zip(part._fields[1:], part[1:], strict=True))
+            parts.append(Image(getattr(trajectory, part.field), **flags))
+        else:
+            parts.append(Text(known[part.field], part.need_loss))
+    return Conversation(trajectory.key, tuple(parts))
+
