@@ -25,7 +25,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.storage import as_path
 from irg_jax.data.conversation import Conversation, Image, Record, Text
 from irg_jax.data.sources.files import find_files
-from irg_jax.data.sources.parquet import SMALLER_GROUPS, Column, Table, is_bytes, is_list, is_text, open_table
+from irg_jax.data.sources.parquet import SMALLER_GROUPS, Column, TableSource, is_bytes, is_list, is_text, open_table
 from irg_jax.data.sources.records import checked_image, checked_text, checksum
 
 MAX_CONVERSATIONS = 16
@@ -37,28 +37,10 @@ _COLUMNS = [
 _SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 
 
-class EditingSource:
-    """Edited pictures from parquet files: a ``Source``.
-
-    Args:
-      table: the rows, with both columns.
-
-    Attributes:
-      files: as of any ``Source``.
-    """
+class EditingSource(TableSource):
+    """Edited pictures from parquet files: a ``Source``."""
 
     kind = "editing v1"
-
-    def __init__(self, table: Table):
-        self.files = table.files
-        self._table = table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def key(self, index: int) -> str:
-        """The file and the number of the row in it, from 0: ``part-00000.parquet:17``."""
-        return self._table.key(index)
 
     def read(self, index: int) -> Record:
         """The conversations that represent row ``index``; the same ones may be in the list more than once.

@@ -24,7 +24,7 @@ from irg_jax.core.storage import AnyPath, as_path, retry
 from irg_jax.core.text import check_text
 from irg_jax.data.conversation import Conversation, Image, Record, Text
 from irg_jax.data.sources.files import walk
-from irg_jax.data.sources.parquet import Column, Table, is_text, open_table
+from irg_jax.data.sources.parquet import Column, TableSource, is_text, open_table
 from irg_jax.data.sources.records import parse_json, shown
 
 CONVERT = "python -m irg_jax.build_data irgl --from parquet:DIR --out DIR"
@@ -45,28 +45,10 @@ _JSON_NAMES = {str: "a string", list: "a list", bool: "true or false"}
 _DATA_URI = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 
-class IRGLSource:
-    """The conversations of one mode: a ``Source``.
-
-    Args:
-      table: the rows, with the column ``conversation``.
-
-    Attributes:
-      files: as of any ``Source``.
-    """
+class IRGLSource(TableSource):
+    """The conversations of one mode: a ``Source``."""
 
     kind = "published conversations v1"
-
-    def __init__(self, table: Table):
-        self.files = table.files
-        self._table = table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def key(self, index: int) -> str:
-        """The file and the number of the row in it, from 0: ``initial_full_learning/part-00000.parquet:17``."""
-        return self._table.key(index)
 
     def read(self, index: int) -> Record:
         """The one conversation of row ``index``.

@@ -133,9 +133,6 @@ class Table:
                 self._evict(1)
             return _values(table, row, key)
 
-    def __repr__(self) -> str:
-        return f"Table({', '.join(file.path for file in self.files)})"
-
     def _group_of(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
@@ -163,6 +160,31 @@ class Table:
             f"{path}: record {key} cannot be read",
             is_transient_or_gone,
         )
+
+
+class TableSource:
+    """What the sources share that make each row a record; each has its own ``kind`` and ``read``.
+
+    Args:
+      table: the rows, with the columns that the source reads.
+
+    Attributes:
+      files: as of any ``Source``.
+    """
+
+    def __init__(self, table: Table):
+        self.files = table.files
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def key(self, index: int) -> str:
+        """The file and the number of the row in it, from 0: ``folder/part-00000.parquet:17``."""
+        return self._table.key(index)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(file.path for file in self.files)})"
 
 
 def open_table(directory: AnyPath, paths: Sequence[AnyPath], columns: Sequence[Column], advice: str) -> Table:

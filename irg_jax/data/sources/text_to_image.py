@@ -14,34 +14,16 @@ from irg_jax.core.storage import as_path
 from irg_jax.data.conversation import Record
 from irg_jax.data.sources.captions import conversations, named_captions
 from irg_jax.data.sources.files import find_files
-from irg_jax.data.sources.parquet import SMALLER_GROUPS, Column, Table, is_bytes, is_text, open_table
+from irg_jax.data.sources.parquet import SMALLER_GROUPS, Column, TableSource, is_bytes, is_text, open_table
 from irg_jax.data.sources.records import checked_image, checksum, parse_json
 
 _COLUMNS = [Column("image", is_bytes, "encoded bytes"), Column("captions", is_text, "strings of JSON")]
 
 
-class TextToImageSource:
-    """Images and captions from parquet files: a ``Source``.
-
-    Args:
-      table: the rows, with both columns.
-
-    Attributes:
-      files: as of any ``Source``.
-    """
+class TextToImageSource(TableSource):
+    """Images and captions from parquet files: a ``Source``."""
 
     kind = "text to image v1"
-
-    def __init__(self, table: Table):
-        self.files = table.files
-        self._table = table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def key(self, index: int) -> str:
-        """The file and the number of the row in it, from 0: ``part-00000.parquet:17``."""
-        return self._table.key(index)
 
     def read(self, index: int) -> Record:
         """One conversation for each caption of row ``index``.
