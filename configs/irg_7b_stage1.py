@@ -1,7 +1,7 @@
 """IRG, stage 1, from BAGEL-7B-MoT: the six learning modes for 2,000 steps (arXiv 2509.06945).
 
     python -m irg_jax.convert --from bagel:BAGEL-7B-MoT --to orbax:checkpoints/bagel
-    python -m irg_jax.train --config configs/irg_7b_stage1.py --workdir runs/irg --config.data.sources.irgl.dir=IRGL-300K
+    python -m irg_jax.train --config irg_7b_stage1 --workdir runs/irg --config.data.sources.irgl.dir=IRGL-300K
 
 "released" marks what the released training script says, "BAGEL" what the checkpoint's own config files say.
 """
@@ -22,11 +22,11 @@ def get_config() -> ConfigDict:
     c.data.tokenizer = "checkpoints/bagel/tokenizer"  # BAGEL: Qwen2's
     c.data.dropout.update(text=0.0, vit=0.0, vae=0.3)  # released
     c.data.batch_size = 8  # released: 8 GPUs, one pack each
-    # Released: every pack of 40,000 tokens holds the mandatory modes. At 1024 x 1024 that contradicts the weights (a pack
-    # has 4.6 samples, of which four are mandatory), so here the packs of the eight GPUs hold them together.
+    # Released: every pack of 40,000 tokens holds the mandatory modes. At 1024 x 1024 that contradicts the weights (a
+    # pack has 4.6 samples, of which four are mandatory), so here the packs of the eight GPUs hold them together.
     c.data.rows_per_pack = 8
-    # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours, for pictures of 512 to
-    # 1024 pixels; `irg_jax.build_data stats DIR --budgets` proposes them for a data set.
+    # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours, for pictures of 512
+    # to 1024 pixels; `irg_jax.build_data stats DIR --budgets` proposes them for a data set.
     c.data.budgets.update(und=24064, gen=15872, vit=22528, images=12)
     c.data.max_sample_tokens = 32768  # released
     c.data.vae_image.update(max_size=1024, min_size=512)  # BAGEL

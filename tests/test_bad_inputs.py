@@ -250,7 +250,11 @@ def test_bad_data_are_one_line_with_status_2(capfd, folders, tmp_path, cell, mes
         elif cell is not None:
             pq.write_table(pa.table({"conversation": [cell]}), folder / "part.parquet")
     (tmp_path / "irgl.py").write_text(IRGL)
-    paths = {"config": tmp_path / "irgl.py", "workdir": tmp_path / "run", "config.data.sources.irgl.dir": tmp_path / "set"}
+    paths = {
+        "config": tmp_path / "irgl.py",
+        "workdir": tmp_path / "run",
+        "config.data.sources.irgl.dir": tmp_path / "set",
+    }
     paths["config.data.tokenizer"] = f"{folders['converted']}/tokenizer"
     status, lines = outcome(capfd, "train", *(f"--{name}={path}" for name, path in paths.items()))
     errors = [text for text in lines if text.startswith("error: ")]

@@ -115,7 +115,11 @@ def test_validation_and_a_profile_change_nothing_and_leave_their_figures_images_
 
 
 def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
-    flags = [*commands.small(steps=1), f"--config.init_from={whole}", f"--config.data.sources.shapes.dir={whole}/data/shapes"]
+    flags = [
+        *commands.small(steps=1),
+        f"--config.init_from={whole}",
+        f"--config.data.sources.shapes.dir={whole}/data/shapes",
+    ]
     flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")
     done = commands.run("train", "--config=configs/shapes_stage2.py", f"--workdir={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr

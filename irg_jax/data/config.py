@@ -53,9 +53,9 @@ class SourceConfig:
     """A data set on disk.
 
     Attributes:
-      format: ``irgl``: trajectories, as built by ``irg_jax.build_data``; ``published``: the six folders of parquet files
-        as IRGL was published; ``text_to_image``, ``editing``: parquet files, ``webdataset``: tar files, ``llava``: a
-        JSONL file, as BAGEL reads them.
+      format: ``irgl``: trajectories, as ``irg_jax.build_data`` writes them; ``published``: the six folders of parquet
+        files as IRGL was published; ``text_to_image``, ``editing``: parquet files, ``webdataset``: tar files,
+        ``llava``: a JSONL file, as BAGEL reads them.
       dir: folder of the data set.
       world: irgl only: the generated data set to build if ``dir`` is missing; None builds nothing.
     """
@@ -149,8 +149,8 @@ class DataConfig(ProcessorConfig):
       rows_per_pack: rows that hold every mandatory mode together.
       budgets: the fixed size of a row.
       max_sample_tokens: longer samples are left out of the plan and logged.
-      on_error: what to do about a record that cannot be used: ``stop``, or ``replace`` it by another one, by name and in
-        a bounded number of cases.
+      on_error: what to do about a record that cannot be used: ``stop``, or ``replace`` it by another one, by name and
+        in a bounded number of cases.
       resize: ``exact`` to the pixel of the published code, or ``simd``: within two levels and several times faster.
       workers: processes that read and build rows; 0 for none.
       threads: threads that do it where there are no processes.
@@ -175,7 +175,9 @@ class DataConfig(ProcessorConfig):
 
     def __post_init__(self) -> None:
         check(self.sources, "sources", "no data set is listed; list at least one")
-        check(self.mixture, "mixture", "no learning mode is listed; list at least one (source, mode, weight, mandatory)")
+        check(
+            self.mixture, "mixture", "no learning mode is listed; list at least one (source, mode, weight, mandatory)"
+        )
         seen = set()
         for entry in self.mixture:
             check(

@@ -1,4 +1,4 @@
-"""The input and output of the model: a conversation of text parts and image parts; and where conversations come from."""
+"""The input and output of the model, a conversation of text parts and image parts; and where they come from."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -64,12 +64,15 @@ class Source(Protocol):
     """Random access to the records of a data set; picklable, thread-safe, and read without jax or TFDS.
 
     Attributes:
-      files: the files in the order of their records.
       kind: name and version of what makes conversations of the files: with another one, an index is made anew.
     """
 
-    files: Sequence[SourceFile]
     kind: str
+
+    @property
+    def files(self) -> Sequence[SourceFile]:
+        """The files in the order of their records."""
+        ...
 
     def __len__(self) -> int: ...
 

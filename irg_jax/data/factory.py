@@ -1,7 +1,7 @@
 """Builds the processor, the sources and the packed rows from the ``data`` section of a config."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
 
 from irg_jax.core.errors import ConfigError
 from irg_jax.core.geometry import TokenGeometry
@@ -18,11 +18,16 @@ from irg_jax.data.packing.layout import Budgets
 from irg_jax.data.pipeline import MixtureSource, PackedRows
 from irg_jax.data.processor import Processor
 from irg_jax.data.rejected import use_without
-from irg_jax.data.sources import irgl, trajectories
+from irg_jax.data.sources import editing, irgl, llava, text_to_image, trajectories, webdataset
 from irg_jax.data.sources.trajectories import ModeSource, TrajectorySource
 from irg_jax.data.tokenizer import Tokenizer
 
-_CONVERSATIONS: dict = {}
+_CONVERSATIONS: dict[str, Callable[..., Source]] = {
+    "text_to_image": text_to_image.open_source,
+    "webdataset": webdataset.open_source,
+    "editing": editing.open_source,
+    "llava": llava.open_source,
+}
 
 
 def make_processor(config: ProcessorConfig, geometry: TokenGeometry) -> Processor:
@@ -100,7 +105,8 @@ def make_mixture(config: DataConfig, processor: Processor, split: str) -> list[M
     return mixture
 
 
-class _Trajectories(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Trajectories:
     source: TrajectorySource
     index: StoredIndex
 
@@ -118,9 +124,7 @@ def _open(
         found = opened[entry.source]
         return ModeSource(found.source, mode), ModeSamples(found.index.arrays["rows"], mode, processor)
     published = where.format == "published"
-    source: Source = (
-        irgl.open_source(where.dir, entry.mode) if published else _CONVERSATIONS[where.format](where.dir)
-    )
+    source: Source = irgl.open_source(where.dir, entry.mode) if published else _CONVERSATIONS[where.format](where.dir)
     name = entry.mode if published else where.format
     index = scan.index_conversations(source, where.dir, name, processor.tokenizer)
     use_without(index, len(source), name, replaces)

@@ -83,9 +83,7 @@ class ImageTransform:
         size = self.size(*image.size)
         if size != image.size:
             image = (
-                _resize_simd(image, size)
-                if self.resize == "simd"
-                else image.resize(size, PIL.Image.Resampling.BICUBIC)
+                _resize_simd(image, size) if self.resize == "simd" else image.resize(size, PIL.Image.Resampling.BICUBIC)
             )
         return np.asarray(image)
 

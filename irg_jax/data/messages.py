@@ -2,7 +2,7 @@
 
 import pickle
 import struct
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ class Answer(NamedTuple):
     error: Exception | None
 
 
-def send(pipe: BinaryIO, message: Any) -> None:
+def send(pipe: IO[bytes], message: Any) -> None:
     """Writes a message. Raises BrokenPipeError if nobody reads any more."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
@@ -27,7 +27,7 @@ def send(pipe: BinaryIO, message: Any) -> None:
     pipe.flush()
 
 
-def receive(pipe: BinaryIO) -> Any:
+def receive(pipe: IO[bytes]) -> Any:
     """Reads a message. Raises EOFError if the other side has ended."""
     (count,) = _COUNT.unpack(_read(pipe, _COUNT.size))
     sizes = [_COUNT.unpack(_read(pipe, _COUNT.size))[0] for _ in range(count)]
@@ -35,8 +35,8 @@ def receive(pipe: BinaryIO) -> Any:
     return pickle.loads(pickled, buffers=buffers)
 
 
-def _read(pipe: BinaryIO, size: int) -> memoryview:
-    content = memoryview(np.empty(size, np.uint8))  # not cleared first, unlike a bytearray
+def _read(pipe: IO[bytes], size: int) -> memoryview:
+    content = np.empty(size, np.uint8).data  # not cleared first, unlike a bytearray
     done = 0
     while done < size:
         count = pipe.readinto(content[done:])  # type: ignore[attr-defined]

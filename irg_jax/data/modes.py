@@ -134,4 +134,3 @@ def conversation(trajectory: Trajectory, mode: Mode) -> Conversation:
         else:
             parts.append(Text(known[part.field], part.need_loss))
     return Conversation(trajectory.key, tuple(parts))
-

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -138,7 +138,7 @@ class PackedRows:
         """Row ``i``, built in this process; see ``build``."""
         return self.build(i, self.reader)
 
-    def build(self, i: int, read: "RowReader | Workers[list[PlacedSample], Row]") -> Row:
+    def build(self, i: int, read: Callable[[Sequence[PlacedSample]], Row]) -> Row:
         """Row ``i``.
 
         Args:
@@ -180,7 +180,7 @@ class PackedRows:
     def _replacement(self, damaged: PackedSample, message: str, row: int) -> list[PackedSample]:
         """Another sample of the mode that fits into the place of a damaged one: the next in the index, or none."""
         component = self._components[damaged.component]
-        fits = (component.samples.costs <= np.array(damaged.cost)).all(1)
+        fits = np.all(component.samples.costs <= np.array(damaged.cost), axis=1)
         fits[damaged.sample] = False
         after = np.flatnonzero(np.roll(fits, -damaged.sample))
         found = int(after[0] + damaged.sample) % len(fits) if len(after) else None

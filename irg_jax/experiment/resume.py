@@ -14,7 +14,9 @@ _FREE = re.compile(
     r"|optim\.(accumulate|skip_nonfinite)"
 )
 # What a person may want to change on the way, knowing that the run is not the one of its first config any more.
-_ON_REQUEST = re.compile(r"(optim\.(?!(moments_dtype|ema_dtype|freeze)$)|loss\.|data\.(mixture|dropout|batch_size|resize)).*")
+_ON_REQUEST = re.compile(
+    r"(optim\.(?!(moments_dtype|ema_dtype|freeze)$)|loss\.|data\.(mixture|dropout|batch_size|resize)).*"
+)
 _STAGE = re.compile(r"^stages\.[^.]+\.")
 # A folder may be moved. Whether it is there at all, such as weights to start from, may not change.
 _FOLDERS = re.compile(r"data\.sources\.[^.]+\.dir|data\.tokenizer|init_from")

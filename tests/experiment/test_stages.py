@@ -86,7 +86,9 @@ def run(trained, tmp_path):
 @pytest.fixture
 def elsewhere(stage, trained):
     """The same stage with the data that the run has built."""
-    return replaced(stage, {"data.sources.shapes.dir": f"{trained}/data/shapes", "data.tokenizer": f"{trained}/data/tokenizer"})
+    return replaced(
+        stage, {"data.sources.shapes.dir": f"{trained}/data/shapes", "data.tokenizer": f"{trained}/data/tokenizer"}
+    )
 
 
 def test_a_finished_run_says_so_at_once(run, stage, caplog, monkeypatch):

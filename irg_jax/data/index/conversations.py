@@ -98,7 +98,10 @@ class ConversationSamples:
         self._starts = np.concatenate([[0], np.cumsum(samples["parts"], dtype=np.int64)])
         flags, sizes = parts["flags"], parts["size"].astype(np.int64)
         is_image = (flags & _IMAGE) > 0
-        self._grids = {Kind.VIT: np.zeros((len(parts), 2), np.uint16), Kind.NOISED: np.zeros((len(parts), 2), np.uint16)}
+        self._grids = {
+            Kind.VIT: np.zeros((len(parts), 2), np.uint16),
+            Kind.NOISED: np.zeros((len(parts), 2), np.uint16),
+        }
         self._grids[Kind.VIT][is_image] = processor.vit_transform.grids(sizes[is_image])
         self._grids[Kind.NOISED][is_image] = processor.vae_transform.grids(sizes[is_image])
         self._grids[Kind.CLEAN] = self._grids[Kind.NOISED]

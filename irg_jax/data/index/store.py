@@ -1,5 +1,6 @@
 """Index files: made once per data set and tokenizer, by one process, and memory-mapped from then on."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -26,7 +27,8 @@ REJECTED = "rejected.jsonl"  # in an index: the records that are not in it
 _HEADER = "index.json"
 
 
-class Rejected(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Rejected:
     """A record that cannot be used.
 
     Attributes:
@@ -83,9 +85,10 @@ def open_or_make(
     for place in places:
         if is_there(place / folder_name / _HEADER):
             return _read(place / folder_name)
-    place = next((place for place in places if _can_write(place)), None)
-    if place is None:
+    writable = [place for place in places if _can_write(place)]
+    if not writable:
         raise UserError(f"{places[0]}: an index can be written neither there nor to {places[-1]}; make one writable")
+    place = writable[0]
     with locked(place, f"the index of {directory}", wait=True):
         if not is_there(place / folder_name / _HEADER):
             arrays, rejected = make()
@@ -130,7 +133,7 @@ def _write(place: Path, name: str, arrays: Mapping[str, np.ndarray], rejected: S
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-        lines = [json.dumps(record._asdict(), ensure_ascii=False) for record in rejected]
+        lines = [json.dumps(dataclasses.asdict(record), ensure_ascii=False) for record in rejected]
         (partial / REJECTED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         header = {"arrays": sorted(arrays)}
         (partial / _HEADER).write_text(json.dumps(header), encoding="utf-8")

@@ -117,9 +117,9 @@ class Plan:
             )
             raise ConfigError(
                 "data.mixture",
-                f"one sample of every mandatory mode in a pack of {self._arguments['rows_per_pack']} row(s) contradicts "
-                f"the weights; the shares would be {listed}. Raise data.rows_per_pack (to at most data.batch_size) or "
-                "the budgets, make fewer modes mandatory, or give these weights",
+                "one sample of every mandatory mode in a pack contradicts the weights where a pack is "
+                f"{self._arguments['rows_per_pack']} row(s); the shares would be {listed}. Raise data.rows_per_pack "
+                "(to at most data.batch_size) or the budgets, make fewer modes mandatory, or give these weights",
             )
         return shares
 

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import pathlib
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 

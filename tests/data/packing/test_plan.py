@@ -98,7 +98,9 @@ def test_no_draw_is_packed_twice_and_none_is_lost():
 def test_modes_are_drawn_by_their_weights(rows):
     counts = np.bincount([sample.component for sample in packed_samples(plan(*MIXTURE), rows)])
     wanted = counts.sum() * np.array([0.5, 0.25, 0.25])
-    assert np.abs(counts - wanted).max() <= packing.MIN_WINDOW / 2  # at any length: only the pending samples are missing
+    assert (
+        np.abs(counts - wanted).max() <= packing.MIN_WINDOW / 2
+    )  # at any length: only the pending samples are missing
 
 
 @pytest.mark.parametrize("seed", range(3))

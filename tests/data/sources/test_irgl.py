@@ -13,12 +13,13 @@ import pytest
 
 from irg_jax.core.errors import UserError
 from irg_jax.data import modes
+from irg_jax.data.checksum import checksum
 from irg_jax.data.conversation import Conversation, Image, Text
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.packing import layout
 from irg_jax.data.packing.layout import Kind
 from irg_jax.data.processor import Processor
-from irg_jax.data.sources import irgl
+from irg_jax.data.sources import irgl, parquet
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.data.trajectory import Trajectory
 from tests import tiny
@@ -45,13 +46,19 @@ def structure(conversation):
     return described
 
 
+def read(source, index):
+    """The one conversation of a record."""
+    (conversation,) = source.read(index).conversations
+    return conversation
+
+
 # --- the toy data set
 
 
 @pytest.fixture(scope="module")
 def toy():
     sources = {mode: irgl.open_source(TOY, mode) for mode in TABLE}
-    return {mode: [source[i] for i in range(len(source))] for mode, source in sources.items()}
+    return {mode: [read(source, i) for i in range(len(source))] for mode, source in sources.items()}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +83,7 @@ def test_every_row_has_the_conditions_and_targets_of_the_table(toy, mode):
 @pytest.mark.parametrize("mode", TABLE)
 def test_every_row_equals_our_learning_mode_of_its_trajectory(toy, trajectories, mode):
     for conversation, trajectory in zip(toy[mode], trajectories, strict=True):
-        made = modes.learning_mode(mode, "good")(trajectory)
+        made = modes.conversation(trajectory, modes.learning_mode(mode, "good"))
         assert structure(conversation) == structure(made)
         assert conversation.parts[1:] == made.parts[1:]
         # The published understanding modes word their question differently, around the same prompt.
@@ -148,15 +155,15 @@ PROMPTS = [*(f"first {i}" for i in range(7)), *(f"second {i}" for i in range(4))
 
 
 def prompts(source, order):
-    return [source[i].parts[0].content for i in order]
+    return [read(source, i).parts[0].content for i in order]
 
 
 def test_files_are_read_sorted_by_name(folder):
     source = irgl.open_source(folder, "full")
     assert len(source) == 13
     assert prompts(source, range(13)) == PROMPTS
-    keys = [source[i].key for i in (0, 6, 7, 12)]
-    assert keys == [
+    keys = [source.key(i) for i in (0, 6, 7, 12)]
+    assert keys == [read(source, i).key for i in (0, 6, 7, 12)] == [
         "full/part-00000.parquet:0", "full/part-00000.parquet:6", "full/part-00001.parquet:0",
         "full/part-00002.parquet/piece.parquet:1",
     ]  # fmt: skip
@@ -166,15 +173,15 @@ def test_files_are_read_sorted_by_name(folder):
 def test_an_index_out_of_range_is_an_index_error(tmp_path, outside):
     write(tmp_path / "full" / "part-00000.parquet", rows("only", 3))
     with pytest.raises(IndexError, match=f"row {outside} of 3"):
-        irgl.open_source(tmp_path, "full")[outside]
+        irgl.open_source(tmp_path, "full").read(outside)
 
 
 def test_many_threads_and_a_pickled_copy_read_the_same(folder, monkeypatch):
-    monkeypatch.setattr(irgl, "_CACHE_BYTES", 1000)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 1000)
     source = irgl.open_source(folder, "full")
     order = np.random.default_rng(0).integers(0, 13, 400)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: source[i].parts[0].content, order))
+        found = list(pool.map(lambda i: read(source, i).parts[0].content, order))
     assert found == [PROMPTS[i] for i in order]
     assert prompts(pickle.loads(pickle.dumps(source)), range(13)) == PROMPTS
 
@@ -182,19 +189,19 @@ def test_many_threads_and_a_pickled_copy_read_the_same(folder, monkeypatch):
 def groups_read(source, order, monkeypatch):
     """The row groups that are read from disk, as (file, number)."""
     found = []
-    read = irgl._read
+    read_group = parquet.read_group
 
-    def record_and_read(directory, group):
+    def record_and_read(path, group, columns):
         found.append((group.file, group.number))
-        return read(directory, group)
+        return read_group(path, group, columns)
 
-    monkeypatch.setattr(irgl, "_read", record_and_read)
+    monkeypatch.setattr(parquet, "read_group", record_and_read)
     prompts(source, order)
     return found
 
 
 def test_sequential_access_reads_each_row_group_once_even_without_cache_space(folder, monkeypatch):
-    monkeypatch.setattr(irgl, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 0)
     found = groups_read(irgl.open_source(folder, "full"), range(13), monkeypatch)
     assert len(found) == len(set(found)) == 6
 
@@ -202,11 +209,43 @@ def test_sequential_access_reads_each_row_group_once_even_without_cache_space(fo
 def test_the_least_recently_used_row_group_is_evicted(folder, monkeypatch):
     source = irgl.open_source(folder, "full")
     group = pq.read_table(folder / "full" / "part-00000.parquet").column(0)[:3].nbytes
-    monkeypatch.setattr(irgl, "_CACHE_BYTES", 2 * group + group // 2)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 2 * group + group // 2)
     first, second, third = 0, 3, 7
     found = groups_read(source, [first, second, first, third, first, second], monkeypatch)
     a, b = "full/part-00000.parquet", "full/part-00001.parquet"
     assert found == [(a, 0), (a, 1), (b, 0), (a, 1)]
+
+
+def test_the_memory_is_bounded_by_the_cache_and_one_row_group(folder, monkeypatch):
+    """Also where a group is larger than the cache: it is dropped before the next one is read."""
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 10)
+    source, read_group = irgl.open_source(folder, "full"), parquet.read_group
+
+    def check_and_read(*arguments):
+        assert not source._table._cache
+        return read_group(*arguments)
+
+    monkeypatch.setattr(parquet, "read_group", check_and_read)
+    assert prompts(source, [0, 3, 7]) == ["first 0", "first 3", "second 0"]
+
+
+def test_a_row_group_that_is_too_large_is_refused_with_the_command_that_converts(folder, monkeypatch):
+    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 100)
+    command = "python -m irg_jax.build_data irgl --from parquet:DIR --out DIR"
+    with pytest.raises(UserError, match=f"part-00000.parquet: row group 0 has 0.0 MiB, .*; convert .*: {command}$"):
+        irgl.open_source(folder, "full")
+
+
+def test_files_and_checksums_say_what_was_read(folder):
+    source = irgl.open_source(folder, "full")
+    names = ["empty", "part-00000", "part-00001", "part-00002.parquet/piece"]
+    assert [file.path for file in source.files] == [f"full/{name}.parquet" for name in names]
+    assert [file.records for file in source.files] == [0, 7, 4, 2]
+    for file in source.files:
+        found = (folder / file.path).stat()
+        assert (file.size, file.changed) == (found.st_size, found.st_mtime_ns)
+    assert source.kind == "published conversations v1"
+    assert source.read(8).crc == checksum([rows("second", 2)[1].encode()])
 
 
 # --- one conversation
@@ -231,6 +270,25 @@ def test_parts_keep_their_order_and_flags_have_defaults():
             Image(b"1", need_vae=True, need_vit=True), Text("seen"), Text("again"), Image(b"2", need_loss=True),
         ),
     )  # fmt: skip
+
+
+BYTES = bytes(range(251, 256)) * 20  # in base64 with all of the letters that the alphabets differ in
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (base64.b64encode(BYTES).decode(), "plain"),
+        (base64.encodebytes(BYTES).decode(), "line breaks"),
+        (base64.encodebytes(BYTES).decode().replace("\n", "\r\n"), "line breaks"),
+        (base64.urlsafe_b64encode(BYTES).decode(), "URL alphabet"),
+        ("data:image/jpeg;base64," + base64.b64encode(BYTES).decode(), "data URI"),
+        ("DATA:image/svg+xml;base64," + base64.encodebytes(BYTES).decode(), "data URI + line breaks"),
+    ],
+)
+def test_base64_is_taken_in_the_forms_that_writers_use(text, form):
+    assert irgl.decode_base64(text) == (BYTES, form)
+    assert parse(assistant({"type": "image", "content": text})).parts == (Image(BYTES),)
 
 
 BAD_TURNS = [
@@ -263,7 +321,10 @@ BAD_PARTS = [
     ({"type": "image", "content": 7}, r"\.content is 7; it must be a string"),
     ({"type": "image", "content": ""}, r"\.content is empty; write it"),
     ({"type": "image", "content": "iVBORw0K_-"}, r'\.content is "iVBORw0K_-", which is not base64'),
-    ({"type": "image", "content": "data:image/png;base64,AAAA"}, r"\.content is .* which is not base64"),
+    ({"type": "image", "content": "AAA_+AAA"}, r"\.content is .* which is not base64 \(it mixes the alphabet"),
+    ({"type": "image", "content": "data:image/png;base64,"}, r"\.content is .* which is not base64 \(it has no bytes"),
+    ({"type": "image", "content": "data:text/html;base64,AAAA"}, r"\.content is .* which is not base64"),
+    ({"type": "image", "content": "AAAA BBBB"}, r'\.content is "AAAA BBBB", which is not base64'),
     ({"type": "image", "content": "A" * 2001}, r'\.content is "A{56}\.\.\., which is not base64'),
 ]
 BAD_TEXTS = [
@@ -283,13 +344,13 @@ def test_a_bad_row_is_named_with_the_path_in_it(tmp_path, cell, message):
     write(tmp_path / "full" / "part-00000.parquet", [*rows("good", 4), cell])
     source = irgl.open_source(tmp_path, "full")
     with pytest.raises(UserError, match=rf"^record full/part-00000.parquet:4: .*{message}") as caught:
-        source[4]
+        source.read(4)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_an_image_without_flags_is_named_by_its_row_when_indexed(tmp_path):
     write(tmp_path / "full" / "part-00000.parquet", [json.dumps([user(), assistant(text(), image(tiny.png()))])])
-    conversation = irgl.open_source(tmp_path, "full")[0]
+    conversation = read(irgl.open_source(tmp_path, "full"), 0)
     with pytest.raises(UserError, match="record full/part-00000.parquet:0: part 2 .* need_loss, need_vae or need_vit"):
         layout.segments(conversation, tiny.processor())
 
@@ -306,7 +367,7 @@ def test_a_cell_that_is_not_text_is_named(tmp_path, cell, message):
     cells = pa.StringArray.from_buffers(5, *binary.buffers()[1:], binary.buffers()[0])
     write(tmp_path / "full" / "part-00000.parquet", cells)
     with pytest.raises(UserError, match=f"^record full/part-00000.parquet:4: {message}"):
-        irgl.open_source(tmp_path, "full")[4]
+        irgl.open_source(tmp_path, "full").read(4)
 
 
 def test_a_missing_or_empty_folder_is_named_with_the_existing_ones(folder):
@@ -340,14 +401,14 @@ def test_damage_inside_a_file_is_detected_by_its_checksums(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content.replace(b"good 1", b"gold 1", 1))
     with pytest.raises(UserError, match=f"^{path}: cannot be read as parquet"):
-        irgl.open_source(tmp_path, "full")[1]
+        irgl.open_source(tmp_path, "full").read(1)
 
 
 def test_a_file_that_changes_during_a_run_is_named(folder):
     source = irgl.open_source(folder, "full")
     path = write(folder / "full" / "part-00001.parquet", rows("new", 2))
     with pytest.raises(UserError, match=f"{path}: row group 0 has 2 rows, and had 3 when it was opened"):
-        source[7]
+        source.read(7)
 
 
 def test_a_missing_column_is_named_with_the_existing_ones(folder):

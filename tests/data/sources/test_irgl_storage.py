@@ -8,7 +8,7 @@ import pytest
 
 from irg_jax.core import storage
 from irg_jax.core.errors import StorageError, UserError
-from irg_jax.data.sources import irgl
+from irg_jax.data.sources import irgl, parquet
 from tests import bucket
 from tests.data.sources.test_irgl import prompts, rows, write
 
@@ -33,7 +33,7 @@ def waited(monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
 def test_errors_that_pass_are_survived(folder, monkeypatch, waited, number):
-    source, read, left = irgl.open_source(folder, "full"), irgl._read, [1, 2, 3]
+    source, read, left = irgl.open_source(folder, "full"), parquet.read_group, [1, 2, 3]
 
     def failing(*arguments):
         if left:
@@ -41,7 +41,7 @@ def test_errors_that_pass_are_survived(folder, monkeypatch, waited, number):
             raise OSError(number, os.strerror(number))
         return read(*arguments)
 
-    monkeypatch.setattr(irgl, "_read", failing)
+    monkeypatch.setattr(parquet, "read_group", failing)
     assert prompts(source, [3]) == ["second 1"]
     assert waited == [1, 2, 4]
 
@@ -58,7 +58,7 @@ def test_a_mount_that_stays_away_is_a_storage_error_that_names_the_record(folder
     path = folder / "full" / "part-00000.parquet"
     path.unlink()
     with pytest.raises(StorageError, match=rf"^{path}: record full/part-00000.parquet:1 cannot be read \(No such file"):
-        source[1]
+        source.read(1)
     assert sum(waited) == 63
 
 
@@ -67,6 +67,6 @@ def test_a_data_set_may_lie_on_a_bucket(folder, tmp_path, monkeypatch):
     shutil.copytree(folder / "full", tmp_path / "cloud" / "bucket" / "set" / "full")
     source = irgl.open_source(f"{url}/set", "full")
     assert prompts(source, range(4)) == PROMPTS
-    assert source[3].key == "full/part-00001.parquet/piece.parquet:1"
+    assert source.key(3) == "full/part-00001.parquet/piece.parquet:1"
     with pytest.raises(UserError, match=f"{url}/set/other: no .*parquet files; the folders in {url}/set are full"):
         irgl.open_source(f"{url}/set", "other")

@@ -11,7 +11,15 @@ from irg_jax.core.config.schema import replaced
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
 from irg_jax.data import factory, modes, tokenizer
-from irg_jax.data.config import BudgetConfig, DataConfig, DropoutConfig, ImageSizeConfig, MixtureEntry, SourceConfig, WorldConfig
+from irg_jax.data.config import (
+    BudgetConfig,
+    DataConfig,
+    DropoutConfig,
+    ImageSizeConfig,
+    MixtureEntry,
+    SourceConfig,
+    WorldConfig,
+)
 from irg_jax.data.conversation import Image, Text
 from irg_jax.data.sources.trajectories import open_source
 from irg_jax.worlds.shapes.prepare import prepare
