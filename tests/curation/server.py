@@ -44,10 +44,16 @@ class Server:
         self.answered: collections.Counter[str] = collections.Counter()
         self.times: list[float] = []
         self.keys: set[str] = set()
-        self.most_at_once = self._at_once = 0
+        self.most_at_once = self._at_once = self._silent = 0
+        self._closing = threading.Event()
         self.usage: dict[str, int] | None = {"read": 100, "written": 50}
         self.headers: dict[str, str] = {}
         self.lock = threading.Lock()
+
+    def is_held(self) -> bool:
+        """Whether every request that has come and is not answered is held by a fault."""
+        with self.lock:
+            return 0 < self._at_once == self._silent
 
     @property
     def url(self) -> str:
@@ -71,6 +77,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         self._http.shutdown()
         self._http.server_close()
 
@@ -96,7 +103,13 @@ class Server:
             _send(handler, status, headers, body)
             return
         if isinstance(fault, float):
-            time.sleep(fault)
+            with self.lock:
+                self._silent += 1
+            ended = self._closing.wait(fault)
+            with self.lock:
+                self._silent -= 1
+            if ended:
+                return
         answer = self.answer(question)
         body = json.dumps(self._body(question, answer, half=fault == "half")).encode()
         if fault == "cut":
