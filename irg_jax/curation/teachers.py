@@ -59,7 +59,13 @@ class Teacher:
         # Two records may ask the same: the second one waits for the first one's answer.
         with self._locks[int(request.key[:8], 16) % _LOCKS]:
             found = self._journal.find(request.key, self.config.max_tokens)
-            return found if found is not None else self._ask_until_answered(request)
+            if found is not None:
+                return found
+            try:
+                return self._ask_until_answered(request)
+            except (UserError, StorageError):
+                self._stop.set()  # at once: other threads are about to send
+                raise
 
     def _ask_until_answered(self, request: Request) -> Answer:
         began, failures = 0.0, 0
@@ -76,10 +82,8 @@ class Teacher:
                         f"times in {now - began:.0f} s; start again later, nothing is paid for twice"
                     ) from error
                 logging.warning("%s: %s; next try in %.1f s", self._step, error, wait)
-                if error.wait:
-                    self._pause.extend(wait)  # for all threads: it counts their requests together
-                elif self._stop.wait(wait):
-                    raise Stopped from error
+                if not error.wait:
+                    self._stop.wait(wait)  # else all threads of the teacher pause already
             except RefusedError as error:
                 self._refusals += 1
                 if not self._answers and self._refusals >= _REFUSALS:
@@ -104,6 +108,8 @@ class Teacher:
                 except (TransientError, RefusedError, UserError) as error:
                     cost = at_most if getattr(error, "may_cost", False) else 0.0
                     self._journal.failed(number, cost, str(error))
+                    # For all threads: the endpoint counts their requests together.
+                    self._pause.extend(getattr(error, "wait", 0.0))
                     raise
                 answer = self._answer(reply, at_most)
                 self._journal.answered(number, request.key, answer)
