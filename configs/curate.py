@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     c.image1.step = None  # the latest
     c.image1.task = "turn1"  # after thinking 1; or text_to_image
     c.image1.preset = ""  # published timesteps and guidance by name, such as "paper"; empty: the run's own
+    c.image1.sampling = ()  # changes of the run's section sampling, such as ("time_points=20",)
     c.image1.seed = 0
     c.image1.batch_size = 16
     c.image2 = _teacher(

@@ -29,7 +29,7 @@ from irg_jax.curation.pipeline import Pipeline
 from irg_jax.curation.prompts import check_inputs, read_entries
 from irg_jax.curation.steps import needs
 from irg_jax.curation.template import load_templates
-from irg_jax.curation.weak_images import open_checkpoint
+from irg_jax.curation.weak_images import open_checkpoint, sampling_changes
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _PROMPTS = flags.DEFINE_string(
@@ -61,6 +61,7 @@ def main(config: CurateConfig) -> None:
             read_key(step, teacher)
         if "image1" in config.steps:
             open_checkpoint(config)
+            sampling_changes(config)
     out = Path(_OUT.value).absolute()
     if _ESTIMATE_ONLY.value and not (out / JOURNAL).exists():
         _say_estimate(estimate.estimate(config, entries, templates, {}), config, 0.0)

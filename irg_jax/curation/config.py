@@ -103,6 +103,7 @@ class WeakImageConfig:
       step: of the checkpoint; the latest if None.
       task: ``turn1``, after thinking 1, or ``text_to_image``, from the prompt alone.
       preset: published timesteps and guidance by name; empty for the run's own.
+      sampling: texts KEY=VALUE that change the run's section sampling, such as ``time_points=20``.
       seed: of the samples, with the content of the record.
       batch_size: prompts sampled together, over all devices.
     """
@@ -111,6 +112,7 @@ class WeakImageConfig:
     step: int | None
     task: Literal["turn1", "text_to_image"]
     preset: str
+    sampling: tuple[str, ...]
     seed: int
     batch_size: int
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import threading
 from pathlib import Path
 
 from irg_jax.core.errors import UserError
@@ -10,6 +11,7 @@ from irg_jax.core.storage import retry
 from irg_jax.data import images
 
 FOLDER = "images"
+_LOCKS = 256
 _MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "bin": "application/octet-stream"}
 
 
@@ -38,10 +40,11 @@ class Picture:
 
 
 class PictureFolder:
-    """``OUT/images``: each picture as it came, once."""
+    """``OUT/images``: each picture as it came, once. May be used by several threads."""
 
     def __init__(self, out: Path):
         self._out = out
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def put(self, content: bytes) -> Picture:
         """Looks at a picture and keeps it.
@@ -60,9 +63,11 @@ class PictureFolder:
             fault = "is a picture, but no PNG, JPEG or WebP; convert it"
         picture = Picture(digest, f"{FOLDER}/{digest}.{kind}", width, height, fault)
         path = self._out / picture.file
-        # The name says what is in it, and a file has its name only when it is complete.
-        if not path.exists():
-            retry(lambda: self._write(path, content), f"{path}: cannot be written")
+        # One thread at a time writes the same bytes: a file that is being written has one name in a process.
+        with self._locks[int(digest[:8], 16) % _LOCKS]:
+            # A file has its name only when it is complete.
+            if not path.exists():
+                retry(lambda: self._write(path, content), f"{path}: cannot be written")
         return picture
 
     def read(self, picture: Picture) -> bytes:

@@ -5,10 +5,12 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from irg_jax.checkpoints.weights import SavedStage, open_stage
+from irg_jax.core.config.schema import parse_assignments
 from irg_jax.core.errors import UserError
 from irg_jax.curation.checks import Fault, check_picture
 from irg_jax.curation.config import CurateConfig
@@ -16,6 +18,7 @@ from irg_jax.curation.journal import Journal
 from irg_jax.curation.pictures import Picture, PictureFolder
 from irg_jax.curation.steps import Draft, Rejected
 from irg_jax.data import images
+from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.engine import load_sampler
 from irg_jax.sampling.sampler import Sampler
 
@@ -38,6 +41,7 @@ class WeakImages:
         self._config, self._own = config, config.image1
         self._pictures, self._journal = pictures, journal
         self._stage = open_checkpoint(config)
+        self._changes = sampling_changes(config)
         self._sampler: Sampler | None = None
 
     def find(self, draft: Draft) -> bool:
@@ -67,7 +71,7 @@ class WeakImages:
     def _load(self) -> Sampler:
         if self._sampler is None:
             logging.info("image1: loading %s", self._own.checkpoint)
-            self._sampler = load_sampler(self._own.checkpoint, self._own.preset, step=self._stage.step)
+            self._sampler = load_sampler(self._own.checkpoint, self._own.preset, step=self._stage.step, **self._changes)
         return self._sampler
 
     def _pixels(self, sampler: Sampler, drafts: Sequence[Draft]) -> list[np.ndarray]:
@@ -102,10 +106,15 @@ class WeakImages:
 
     def _key(self, draft: Draft) -> str:
         own, thinking = self._own, draft.thinking1 if self._own.task == "turn1" else ""
-        origin = [str(self._stage.folder), self._stage.step, own.preset, own.task, own.seed]
+        origin = [str(self._stage.folder), self._stage.step, own.preset, list(own.sampling), own.task, own.seed]
         return hashlib.sha256(json.dumps([origin, draft.entry.prompt, thinking]).encode()).hexdigest()
 
 
 def open_checkpoint(config: CurateConfig) -> SavedStage:
     """Looks for the checkpoint of image 1, without its weights. Raises UserError where there is none."""
     return open_stage(config.image1.checkpoint, config.image1.step)
+
+
+def sampling_changes(config: CurateConfig) -> dict[str, Any]:
+    """The changes of the section sampling, by key. Raises UserError for one that cannot be."""
+    return parse_assignments(SamplingConfig, config.image1.sampling, "sampling")

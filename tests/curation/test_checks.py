@@ -1,5 +1,7 @@
 """Which answers are taken, and what is said of the others."""
 
+import concurrent.futures
+
 import pytest
 
 from irg_jax.curation import checks
@@ -104,3 +106,10 @@ def test_pictures_stay_as_they_came(tmp_path):
         picture = folder.put(buffer.getvalue())
         assert (tmp_path / picture.file).read_bytes() == buffer.getvalue()
         assert picture.file.endswith(f".{kind}") and bool(picture.fault) == (kind == "bin")
+
+
+def test_many_threads_keep_the_same_picture(tmp_path):
+    folder, content = PictureFolder(tmp_path), tiny.png(3, 256, 256)
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        kept = set(pool.map(lambda _: folder.put(content), range(64)))
+    assert len(kept) == 1 == len(list((tmp_path / "images").iterdir()))
