@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
         max_tokens=0,
         options='{"size": "1024x1024"}',
     )
+    c.image2.price.update(input_tokens=None, output_tokens=None, picture=None)  # to be given: those of your contract
     c.image2.method = "generate"  # or edit: image 1 is changed
     c.thinking2 = _teacher(max_tokens=2048)
     c.budget = 0.0  # hard; in the currency of the prices

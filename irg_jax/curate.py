@@ -47,6 +47,7 @@ def main(config: CurateConfig) -> None:
     for library in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # All that is given is looked at before anything is paid.
+    config.check_prices()
     entries, repeated = read_entries(_PROMPTS.value)
     templates = load_templates(_TEMPLATES.value)
     check_inputs(entries, config.steps, needs(config))

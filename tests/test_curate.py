@@ -1,7 +1,5 @@
 """The curate command on the shapes world, with an oracle over HTTP: what it writes, pays, and asks again."""
 
-import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +10,7 @@ import pytest
 from irg_jax.curation import template
 from tests import commands
 from tests.curation import oracle
-from tests.curation.server import KEY, Server, error
+from tests.curation.server import KEY, Server
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +133,9 @@ def test_the_budget_stops_before_it_is_exceeded_and_more_goes_on(capfd, tmp_path
             assert spent[-1] <= budget
             assert status == (0 if budget == 1.0 else 2)
             if status:
-                assert lines[-1].startswith("error: config.budget: ") and "start again with a higher budget" in lines[-1]
+                assert (
+                    lines[-1].startswith("error: config.budget: ") and "start again with a higher budget" in lines[-1]
+                )
                 finished = oracle.read_lines(out / "records.jsonl")
                 assert all(set(line) > {"thinking1", "image1", "thinking2", "image2"} for line in finished)
         assert spent[0] == 0.0 and spent[1] < spent[2] < spent[3]
@@ -179,7 +179,7 @@ def test_killed_again_and_again_it_pays_for_nothing_twice(capfd, tmp_path, recor
             process = _start(flags)
             try:
                 # The requests under way when the limit was reached are answered too.
-                _wait_for(lambda: sum(server.answered.values()) >= held and server.is_held())
+                _wait_for(lambda limit=held: sum(server.answered.values()) >= limit and server.is_held())
                 _wait_for(lambda: journal.read_text().count('"answered"') == sum(server.answered.values()))
             finally:
                 process.send_signal(signal.SIGKILL)
@@ -234,7 +234,10 @@ def test_one_process_writes_to_a_folder(capfd, tmp_path, records, prompts):
         ('{"prompt": "x", "thinking": "y"}', "unknown key 'thinking'; did you mean thinking2 or thinking1?"),
         ('{"prompt": "x", "image1": "none.png"}', "prompts.jsonl:2: image1: there is no file"),
         ('{"prompt": "x", "key": "a"}', "prompts.jsonl:2: the key 'a' is that of"),
-        ('{"prompt": "x"}', "prompts.jsonl:2: thinking2 needs image1: give it in the record, or add it to config.steps"),
+        (
+            '{"prompt": "x"}',
+            "prompts.jsonl:2: thinking2 needs image1: give it in the record, or add it to config.steps",
+        ),
         ('{"prompt": "x", "teachers": 3}', "prompts.jsonl:2: teachers is 3, not an object"),
     ],
 )
@@ -254,6 +257,11 @@ def test_a_bad_input_is_one_line_and_nothing_is_asked(capfd, tmp_path, records, 
         ({"thinking1__key_env": "NOBODY_SET_THIS"}, "the environment has no NOBODY_SET_THIS"),
         ({"thinking1__key_env": KEY}, "config.thinking1.key_env: is not the NAME of an environment variable"),
         ({"thinking1__base_url": "localhost:8000"}, "config.thinking1.base_url: must be http(s)://"),
+        (
+            {"image2__price__picture": None},
+            "config.image2.price.picture: is not given; write what the endpoint charges",
+        ),
+        ({"image2__options": '{"n": 2}'}, "config.image2.options: n is set by the command"),
         ({"thinking1__options": "warm"}, "config.thinking1.options: 'warm' is not a JSON object"),
         ({"thinking1__concurrency": 0}, "config.thinking1.concurrency: 0 must be at least 1"),
         ({"image2__price__picture": -1.0}, "config.image2.price.picture: -1.0 must be at least 0"),

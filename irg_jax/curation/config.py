@@ -15,11 +15,13 @@ Step = Literal["thinking1", "image1", "image2", "thinking2"]
 STEPS: tuple[Step, ...] = ("thinking1", "image1", "image2", "thinking2")
 # An environment variable as people name them. A key that was written here by mistake has other characters.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,39}|")
+# One answer to one request, whose length is in ``max_tokens``.
+_OWN_FIELDS = {"model", "messages", "prompt", "image", "n", "stream", "max_tokens", "max_completion_tokens"}
 
 
 @dataclasses.dataclass(frozen=True)
 class PriceConfig:
-    """What the endpoint charges, in the currency of ``budget``; 0 for what costs nothing.
+    """What the endpoint charges, in the currency of ``budget``; 0 for what costs nothing, None for what is not said.
 
     Attributes:
       input_tokens: a million tokens that it reads.
@@ -27,12 +29,13 @@ class PriceConfig:
       picture: one picture that it makes.
     """
 
-    input_tokens: float
-    output_tokens: float
-    picture: float
+    input_tokens: float | None
+    output_tokens: float | None
+    picture: float | None
 
     def __post_init__(self) -> None:
-        at_least(self, 0.0, "input_tokens", "output_tokens", "picture")
+        given = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is not None]
+        at_least(self, 0.0, *given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,8 @@ class TeacherConfig:
         except ValueError:
             fields = None
         check(isinstance(fields, dict), "options", f"{self.options!r:.80} is not a JSON object; write {{}} for none")
+        for name in _OWN_FIELDS & fields.keys():
+            check(False, "options", f"{name} is set by the command; leave it out")
         return dict(fields)
 
 
@@ -209,6 +214,13 @@ class CurateConfig:
         at_least(self, 0.0, "budget")
         at_least(self, 1, "attempts")
         at_least(self, 0, "page_samples")
+
+    def check_prices(self) -> None:
+        """Raises ConfigError where a price of a teacher is not given: without it no budget would hold."""
+        for step, teacher in self.teachers().items():
+            for name, price in dataclasses.asdict(teacher.price).items():
+                message = "is not given; write what the endpoint charges, 0 for nothing"
+                check(price is not None, f"{step}.price.{name}", message)
 
     def teachers(self) -> dict[str, TeacherConfig]:
         """The teachers of the steps, by step."""

@@ -92,6 +92,11 @@ class Journal:
         with self._lock:
             return sum(entry.cost + entry.unanswered for entry in self.spending.values())
 
+    def answers(self, step: str, model: str) -> int:
+        """How many answers of a model for a step there are."""
+        with self._lock:
+            return self.spending[step, model].answers if (step, model) in self.spending else 0
+
     def find(self, key: str, max_tokens: int = 0) -> Answer | None:
         """The answer to a request; None if there is none, or one cut off at fewer tokens than are allowed now."""
         with self._lock:

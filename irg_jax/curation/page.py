@@ -10,7 +10,8 @@ from typing import Any
 from irg_jax.core.small_files import write_text
 from irg_jax.curation.journal import Spending
 from irg_jax.curation.outputs import RECORDS, REJECTED, Lines
-from irg_jax.reporting.gallery import thinking_html
+from irg_jax.data.images import encoded_size
+from irg_jax.reporting.gallery import MIN_SMOOTH_SIDE, thinking_html
 from irg_jax.reporting.page import document
 
 FILE = "index.html"
@@ -42,7 +43,7 @@ def write_page(
         f"<code>{REJECTED}</code>.</p>",
         _costs(spending),
         _rejects(json.loads(line) for _, line in rejected.in_order()),
-        _samples(records, samples),
+        _samples(out, records, samples),
     ]
     write_text(out / FILE, document(name, body))
 
@@ -93,20 +94,22 @@ def _reject(line: Mapping[str, Any]) -> str:
     )
 
 
-def _samples(records: Lines, limit: int) -> str:
+def _samples(out: Path, records: Lines, limit: int) -> str:
     count = len(records)
     shown = {i * count // min(limit, count) for i in range(min(limit, count))} if limit else set()
     if not shown:
         return ""
-    cards = "".join(_card(json.loads(line)) for i, (_, line) in enumerate(records.in_order()) if i in shown)
+    cards = "".join(_card(out, json.loads(line)) for i, (_, line) in enumerate(records.in_order()) if i in shown)
     note = f"{len(shown)} of {count:,}, evenly spread over the input; none was picked for how it looks."
     return f'<h2>Records</h2><p class="note">{note}</p>{cards}'
 
 
-def _card(record: Mapping[str, Any]) -> str:
+def _card(out: Path, record: Mapping[str, Any]) -> str:
     made = ", ".join(f"{step}: {model}" for step, model in record.get("teachers", {}).items())
     tag = " · ".join(filter(None, (record["key"], record.get("source", ""), record.get("licence", ""), made)))
-    parts = "".join(_text(record, f"thinking{turn}", turn) + _picture(record, f"image{turn}", turn) for turn in (1, 2))
+    parts = "".join(
+        _text(record, f"thinking{turn}", turn) + _picture(out, record, f"image{turn}", turn) for turn in (1, 2)
+    )
     return (
         f'<article class="card"><header><h3>{html.escape(record["prompt"])}</h3>'
         f'<span class="tag">{html.escape(tag)}</span></header><div class="flow">{parts}</div></article>'
@@ -118,12 +121,14 @@ def _text(record: Mapping[str, Any], step: str, turn: int) -> str:
     return f'<section><p class="label t{turn}">Thinking {turn}</p><div class="thinking">{text}</div></section>'
 
 
-def _picture(record: Mapping[str, Any], step: str, turn: int) -> str:
+def _picture(out: Path, record: Mapping[str, Any], step: str, turn: int) -> str:
     head = f'<p class="label t{turn}">Image {turn}</p>'
     if step not in record:
         return f'<section>{head}<p class="note">none</p></section>'
+    size = encoded_size((out / record[step]).read_bytes(), record["key"])
+    style = "image pixel" if max(size) < MIN_SMOOTH_SIDE else "image"
     source, alt = (html.escape(text, quote=True) for text in (record[step], f"{step}: {record['prompt']}"))
-    return f'<section>{head}<img class="image" loading="lazy" alt="{alt}" src="{source}"></section>'
+    return f'<section>{head}<img class="{style}" loading="lazy" alt="{alt}" src="{source}"></section>'
 
 
 def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

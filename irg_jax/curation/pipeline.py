@@ -1,5 +1,6 @@
 """Runs all records: teachers in threads, the own model in batches on this thread, whatever ends it."""
 
+import collections
 import concurrent.futures
 import functools
 import logging
@@ -21,8 +22,10 @@ from irg_jax.curation.steps import Draft, Rejected, Steps
 from irg_jax.curation.teachers import Teacher
 from irg_jax.curation.template import Template
 from irg_jax.curation.weak_images import WeakImages
+from irg_jax.reporting.wording import duration
 
 _LOG_EVERY = 10.0  # seconds
+_LOG_POINTS = 31  # the rate is that of five minutes
 _Outcome = Draft | Rejected
 _Then = Callable[[concurrent.futures.Executor, int, _Outcome], None]
 
@@ -71,7 +74,7 @@ class Pipeline:
         self._waiting: list[tuple[int, Draft]] = []  # for the own model
         self._ended_by: BaseException | None = None
         self.records, self.rejected, self.unfinished = Lines(out), Lines(out), 0
-        self._began = self._logged = time.monotonic()
+        self._points = collections.deque([(time.monotonic(), 0)], maxlen=_LOG_POINTS)
 
     def run(self, repeated: Sequence[tuple[Entry, Entry]] = ()) -> BaseException | None:
         """Makes what is missing. However it ends, ``records`` and ``rejected`` have all that the journal answers.
@@ -181,16 +184,17 @@ class Pipeline:
         self.rejected.add(number, _line(entry, **what))
 
     def _log(self, final: bool = False) -> None:
-        now = time.monotonic()
-        if not final and now - self._logged < _LOG_EVERY:
+        now, done = time.monotonic(), len(self.records) + len(self.rejected)
+        if not final and now - self._points[-1][0] < _LOG_EVERY:
             return
-        self._logged = now
-        done, total = len(self.records) + len(self.rejected), self._total
-        rate = done / max(now - self._began, 1e-9)
+        # Over the last minutes: what the journal answers at the start takes no time.
+        self._points.append((now, done))
+        rate = (done - self._points[0][1]) / max(now - self._points[0][0], 1e-9)
+        left = f", about {duration((self._total - done) / rate)} left" if rate and not final else ""
         ledger = self._ledger
         logging.info(
-            "%d of %d records (%d rejected), %.2f/s; %.4f of %.4f spent, %.4f under way",
-            done, total, len(self.rejected), rate, ledger.spent, ledger.budget, ledger.reserved,
+            "%d of %d records (%d rejected), %.2f/s%s; %.4f of %.4f spent, %.4f under way",
+            done, self._total, len(self.rejected), rate, left, ledger.spent, ledger.budget, ledger.reserved,
         )  # fmt: skip
 
 

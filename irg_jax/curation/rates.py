@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_LONGEST_BACK_OFF = 60.0
+LONGEST_BACK_OFF = 60.0
 
 
 def seconds(text: str) -> float | None:
@@ -50,7 +50,7 @@ def requested_wait(headers: Mapping[str, str], refused: bool) -> float:
 
 def back_off(failures: int) -> float:
     """Seconds to wait after so many failures in a row: doubled each time, at most a minute, spread at random."""
-    return min(2.0 ** (failures - 1), _LONGEST_BACK_OFF) * random.uniform(0.5, 1.0)
+    return min(2.0 ** (failures - 1), LONGEST_BACK_OFF) * random.uniform(0.5, 1.0)
 
 
 class Pause:

@@ -45,7 +45,7 @@ class Teacher:
         self._places = threading.Semaphore(config.concurrency)
         self._pause = rates.Pause(stop)
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
-        self._answers, self._refusals, self._dearer = 0, 0, False
+        self._refusals, self._dearer = 0, False
 
     def ask(self, request: Request) -> Answer:
         """The answer to a request, from the journal if it is there.
@@ -86,7 +86,7 @@ class Teacher:
                     self._stop.wait(wait)  # else all threads of the teacher pause already
             except RefusedError as error:
                 self._refusals += 1
-                if not self._answers and self._refusals >= _REFUSALS:
+                if self._refusals >= _REFUSALS and not self._journal.answers(self._step, self.config.model):
                     raise UserError(
                         f"config.{self._step}: {self.config.base_url} refuses every request ({error}); check model and "
                         "options"
@@ -116,9 +116,8 @@ class Teacher:
                 cost = answer.cost
             finally:
                 self._ledger.settle(at_most, cost)
-        self._answers += 1
-        if reply.wait:
-            self._pause.extend(reply.wait)
+        # The limit of a day is not waited for here: the next request is refused, and says how long to wait.
+        self._pause.extend(min(reply.wait, rates.LONGEST_BACK_OFF))
         return answer
 
     def _answer(self, reply: Reply, at_most: float) -> Answer:
@@ -147,8 +146,8 @@ def price_of(config: TeacherConfig, input_tokens: float, output_tokens: float) -
     """What one answer costs, in the currency of the prices; one picture where the teacher makes pictures."""
     price = config.price
     pictures = 1 if isinstance(config, PictureTeacherConfig) else 0
-    tokens = input_tokens * price.input_tokens + output_tokens * price.output_tokens
-    return tokens / 1e6 + pictures * price.picture
+    tokens = input_tokens * (price.input_tokens or 0.0) + output_tokens * (price.output_tokens or 0.0)
+    return tokens / 1e6 + pictures * (price.picture or 0.0)
 
 
 def highest_cost(config: TeacherConfig, request: Request) -> float:

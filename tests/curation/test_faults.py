@@ -38,7 +38,10 @@ def curate(capfd, tmp_path, records):
         out = tmp_path / "out"
         with Server(answer or oracle.Oracle(records), fault) as server:
             status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, out, **changes))
-        there = [oracle.read_lines(path) if path.exists() else None for path in (out / "records.jsonl", out / "rejected.jsonl")]
+        there = [
+            oracle.read_lines(path) if path.exists() else None
+            for path in (out / "records.jsonl", out / "rejected.jsonl")
+        ]
         stored = oracle.everything_in(out)
         assert KEY.encode() not in stored and base64.b64encode(KEY.encode()) not in stored
         assert not any(KEY in line or "Traceback" in line for line in lines), lines
@@ -132,7 +135,10 @@ def test_an_endpoint_that_is_not_there_ends_it_with_status_75(capfd, tmp_path, r
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (error(401, f"Incorrect API key provided: {KEY}"), "answers HTTP 401 to the key of thinking1.key_env (TEACHER_KEY)"),
+        (
+            error(401, f"Incorrect API key provided: {KEY}"),
+            "answers HTTP 401 to the key of thinking1.key_env (TEACHER_KEY)",
+        ),
         (error(403, KEY), "answers HTTP 403"),
         (error(404, "The model does not exist"), "check base_url and model"),
         (error(429, "You exceeded your quota", "insufficient_quota"), "the account has no money left"),
@@ -150,8 +156,9 @@ def test_one_refused_request_is_one_rejected_record(curate, records):
         bad = records[2].prompt in question.text and question.kind == "generate"
         return error(400, f"your request {KEY} was rejected", "moderation_blocked") if bad else None
 
-    status, _, _, made, rejected = curate(fault)
-    assert status == 0 and len(made) == 3
+    for _ in range(4):  # each run asks it again, which is no reason to think that all are refused
+        status, _, _, made, rejected = curate(fault)
+        assert status == 0 and len(made) == 3
     assert rejected[0]["key"] == records[2].key and rejected[0]["step"] == "image2"
     assert rejected[0]["reason"] == "HTTP 400: moderation_blocked: your request [key] was rejected"
 
@@ -195,7 +202,11 @@ def test_pictures_that_are_none_are_asked_again_then_rejected(curate, records):
             return world(question)
         calls.append(question)
         if records[0].prompt in question.text:
-            return b"this is no picture" if len([c for c in calls if records[0].prompt in c.text]) == 1 else world(question)
+            return (
+                b"this is no picture"
+                if len([c for c in calls if records[0].prompt in c.text]) == 1
+                else world(question)
+            )
         return b"this is no picture either" if records[1].prompt in question.text else tiny.png(0, 16, 16)
 
     status, lines, server, made, rejected = curate(answer=answer)

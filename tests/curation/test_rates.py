@@ -12,8 +12,8 @@ from irg_jax.curation import rates
 @pytest.mark.parametrize(
     ("text", "wait"),
     [
-        ("20", 20), ("1.5", 1.5), ("120ms", 0.12), ("1s", 1), ("0.5s", 0.5), ("6m0s", 360), ("2m", 120), ("1h2m3s", 3723),
-        (" 7 ", 7), ("", None), ("soon", None), ("-1", None), ("1d", None),
+        ("20", 20), ("1.5", 1.5), ("120ms", 0.12), ("1s", 1), ("0.5s", 0.5), ("6m0s", 360), ("2m", 120),
+        ("1h2m3s", 3723), (" 7 ", 7), ("", None), ("soon", None), ("-1", None), ("1d", None),
     ],
 )  # fmt: skip
 def test_seconds(text, wait):

@@ -21,7 +21,9 @@ PROMPTS = ["a red circle", "a green square left of a yellow triangle and a blue 
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     config = commands.ROOT / "configs" / "shapes_stage1.py"
-    done = commands.run("train", f"--config={config}", f"--workdir={folder}", *commands.small(sampling__max_thinking=(16, 12)))
+    done = commands.run(
+        "train", f"--config={config}", f"--workdir={folder}", *commands.small(sampling__max_thinking=(16, 12))
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
