@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from irg_jax.core.small_files import write_text
+from irg_jax.curation.config import STEPS
 from irg_jax.curation.journal import Spending
 from irg_jax.curation.outputs import RECORDS, REJECTED, Lines
 from irg_jax.data.images import encoded_size
@@ -55,7 +56,7 @@ def _costs(spending: Mapping[tuple[str, str], Spending]) -> str:
     rows = [
         (step, model, *(f"{count:,}" for count in (x.requests, x.answers, x.input_tokens, x.output_tokens)),
          f"{x.cost:.4f}", f"{x.unanswered:.4f}")
-        for (step, model), x in sorted(spending.items())
+        for (step, model), x in sorted(spending.items(), key=_order)
     ]  # fmt: skip
     paid, perhaps = (sum(getattr(x, name) for x in spending.values()) for name in ("cost", "unanswered"))
     rows.append(("all", "", "", "", "", "", f"{paid:.4f}", f"{perhaps:.4f}"))
@@ -64,6 +65,11 @@ def _costs(spending: Mapping[tuple[str, str], Spending]) -> str:
         "their highest possible cost; they count as spent.</p>"
     )
     return f"<h2>Cost</h2>{note}{_table(titles, rows)}"
+
+
+def _order(entry: tuple[tuple[str, str], Spending]) -> tuple[int, str]:
+    (step, model), _ = entry
+    return [*STEPS].index(step), model  # type: ignore[arg-type]
 
 
 def _rejects(lines: Iterable[dict[str, Any]]) -> str:

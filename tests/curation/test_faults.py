@@ -212,6 +212,7 @@ def test_pictures_that_are_none_are_asked_again_then_rejected(curate, records):
     status, lines, server, made, rejected = curate(answer=answer)
     assert status == 0 and [line["key"] for line in made] == [records[0].key]
     assert [line["rule"] for line in rejected] == ["no picture", "too small", "too small"]
+    assert rejected[0]["reason"] == "an image cannot be decoded (cannot identify image file)"
     assert "16 x 16 pixels" in rejected[1]["reason"]
     assert [line["attempts"] for line in rejected] == [2, 2, 2]
 
