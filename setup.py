@@ -35,7 +35,7 @@ setup(
     packages=[*find_packages(include=["irg_jax", "irg_jax.*"]), "irg_jax.configs"],
     package_dir={"irg_jax.configs": "configs"},
     # TFDS reads a builder's README.md, CITATIONS.bib and TAGS.txt from its package folder.
-    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt"]},
+    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt"], "irg_jax.curation": ["templates/*.txt"]},
     install_requires=[
         # Upper bounds only where the next major version is known to be able to break: the 0.x projects below promise
         # nothing from one minor version to the next, so a bound there would only stop the newest jax.
@@ -61,6 +61,7 @@ setup(
     ],
     extras_require={
         "test": [
+            "openai>=1.60",  # as the extra curate
             "ipykernel>=6.29",
             "mypy>=1.15",
             "nbclient>=0.10",
@@ -82,5 +83,7 @@ setup(
         "plot": ["matplotlib>=3.9"],
         # data.resize="simd"
         "simd": ["cykooz.resizer>=3"],
+        # The client of the teachers of irg_jax.curate.
+        "curate": ["openai>=1.60"],
     },
 )

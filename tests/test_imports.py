@@ -7,7 +7,7 @@ import irg_jax
 
 BELOW_TO_ABOVE = [
     *("core", "sharding", "models", "data", "worlds", "checkpoints"),
-    *("sampling", "training", "perf", "planning", "reporting", "experiment"),
+    *("sampling", "training", "perf", "planning", "reporting", "curation", "experiment"),
 ]
 PACKAGE = pathlib.Path(irg_jax.__file__).parent
 

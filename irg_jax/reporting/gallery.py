@@ -19,7 +19,7 @@ ScoredSample = tuple[Sample, SampleScore | None]
 # Larger images are shrunk for the page, so that a phone can open a gallery of 1024-pixel images.
 _MAX_SIDE = 512
 # Smaller images are shown with hard pixels: blurring would show what the model did not generate.
-_MIN_SMOOTH_SIDE = 128
+MIN_SMOOTH_SIDE = 128
 
 
 def interleave_kinds(samples: Sequence[ScoredSample], limit: int) -> list[ScoredSample]:
@@ -134,7 +134,7 @@ def _mark(score: Score) -> str:
 
 def _image(sample: Sample, turn: int) -> str:
     image = sample.turns[turn].image
-    style = "image pixel" if max(image.size) < _MIN_SMOOTH_SIDE else "image"
+    style = "image pixel" if max(image.size) < MIN_SMOOTH_SIDE else "image"
     alt = html.escape(f"image {turn + 1}: {sample.prompt}", quote=True)
     return f'<img class="{style}" alt="{alt}" src="data:image/png;base64,{_base64_png(image)}">'
 

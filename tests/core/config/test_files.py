@@ -11,18 +11,23 @@ from ml_collections import ConfigDict
 
 from irg_jax.core.config.files import from_json, load, to_json
 from irg_jax.core.errors import UserError
-from irg_jax.experiment.config import ExperimentConfig, parse_config
+from irg_jax.curation.config import CurateConfig
+from irg_jax.curation.config import parse_config as parse_curation
+from irg_jax.experiment.config import ExperimentConfig
+from irg_jax.experiment.config import parse_config as parse_experiment
 from irg_jax.training.config import StageConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+PARSERS = {"curate": parse_curation}  # of the other commands: parse_experiment
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_is_whole_by_name_and_by_path(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    parse_config = PARSERS.get(name, parse_experiment)
     config = parse_config(load(name))
-    assert isinstance(config, StageConfig | ExperimentConfig)
+    assert isinstance(config, CurateConfig if name == "curate" else StageConfig | ExperimentConfig)
     assert parse_config(load(ROOT / "configs" / f"{name}.py")) == config
     assert parse_config(from_json(to_json(config))) == config, "a saved config repeats the run"
 
@@ -32,12 +37,12 @@ def test_a_config_of_ones_own_imports_the_shipped_ones(tmp_path):
         "from irg_jax.configs import shapes_stage1\n\n"
         "def get_config(steps='70'):\n    c = shapes_stage1.get_config()\n    c.steps = int(steps)\n    return c\n"
     )
-    assert parse_config(load(tmp_path / "mine.py")).steps == 70
-    assert parse_config(load(f"{tmp_path / 'mine.py'}:60")).steps == 60
+    assert parse_experiment(load(tmp_path / "mine.py")).steps == 70
+    assert parse_experiment(load(f"{tmp_path / 'mine.py'}:60")).steps == 60
 
 
 def test_a_shipped_config_takes_an_argument_too():
-    assert parse_config(load("shapes_ablation:one_turn,3")).stages["stage1"].seed == 3
+    assert parse_experiment(load("shapes_ablation:one_turn,3")).stages["stage1"].seed == 3
 
 
 def test_an_installed_package_brings_its_configs(tmp_path):
@@ -55,9 +60,13 @@ def test_an_installed_package_brings_its_configs(tmp_path):
     assert sorted(path.stem for path in (site / "irg_jax/configs").glob("[a-z]*.py")) == SHIPPED
     script = (
         "from irg_jax.core.config.files import load\n"
+        "from irg_jax.curation.config import parse_config as parse_curation\n"
+        "from irg_jax.curation.template import load_templates\n"
         "from irg_jax.experiment.config import parse_config\n"
         f"assert load.__code__.co_filename.startswith({str(tmp_path)!r}), load.__code__.co_filename\n"
-        f"[parse_config(load(name)) for name in {SHIPPED!r}]\n"
+        f"[parse_config(load(name)) for name in {SHIPPED!r} if name != 'curate']\n"
+        "parse_curation(load('curate'))\n"
+        "load_templates(None)\n"
     )
     # -I leaves out the folder of the repository and every environment variable; the site comes first.
     script = f"import sys; sys.path.insert(0, {str(site)!r})\n" + script

@@ -16,6 +16,7 @@ from irg_jax.data import modes
 from irg_jax.data.checksum import checksum
 from irg_jax.data.conversation import Conversation, Image, Text
 from irg_jax.data.images import ImageTransform
+from irg_jax.data.index import conversations
 from irg_jax.data.packing import layout
 from irg_jax.data.packing.layout import Kind
 from irg_jax.data.processor import Processor
@@ -350,9 +351,9 @@ def test_a_bad_row_is_named_with_the_path_in_it(tmp_path, cell, message):
 
 def test_an_image_without_flags_is_named_by_its_row_when_indexed(tmp_path):
     write(tmp_path / "full" / "part-00000.parquet", [json.dumps([user(), assistant(text(), image(tiny.png()))])])
-    conversation = read(irgl.open_source(tmp_path, "full"), 0)
-    with pytest.raises(UserError, match="record full/part-00000.parquet:0: part 2 .* need_loss, need_vae or need_vit"):
-        layout.segments(conversation, tiny.processor())
+    source = irgl.open_source(tmp_path, "full")
+    (rejected,) = conversations.describe([(0, source.read(0))], tiny.processor().tokenizer).rejected
+    assert rejected[1] == "full/part-00000.parquet:0" and "need_loss, need_vae or need_vit; set one" in rejected[2]
 
 
 # --- bad cells, files and folders

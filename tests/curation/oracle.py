@@ -1,0 +1,112 @@
+"""Teachers of the shapes world, whose answers are known to be right, and commands that ask them."""
+
+import contextlib
+import json
+import logging
+import pathlib
+import re
+
+import pytest
+
+from irg_jax import curate
+from irg_jax.core.config.command_line import run_command
+from irg_jax.curation.config import parse_config
+from irg_jax.data.trajectory import Trajectory
+from irg_jax.worlds.shapes.world import make_trajectory
+from tests import commands
+from tests.curation.server import Question, Server
+
+_REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n\n(.*)\n")
+
+
+def trajectories(count: int) -> list[Trajectory]:
+    """Records of the shapes world, no two with the same prompt."""
+    found: dict[str, Trajectory] = {}
+    index = 0
+    while len(found) < count:
+        made = make_trajectory(7, "train", index)
+        found.setdefault(made.prompt, made)
+        index += 1
+    return list(found.values())
+
+
+class Oracle:
+    """Answers each question as the world does: it knows a record by its prompt, and looks at the pictures."""
+
+    def __init__(self, records: list[Trajectory]):
+        self._records = {record.prompt: record for record in records}
+
+    def __call__(self, question: Question) -> str | bytes:
+        found = _REQUEST.search(question.text)
+        record = self._records[found[1] if found else question.text.partition("\n")[0]]
+        if question.kind == "generate":
+            return record.image2
+        if question.kind == "edit":
+            assert question.pictures == (record.image1,)
+            return record.image2
+        if len(question.pictures) == 2:
+            assert question.pictures == (record.image1, record.image2)
+            return record.thinking2
+        assert question.pictures in ((), (record.image2,))
+        return record.thinking1
+
+
+def flags(server: Server, prompts: pathlib.Path, out: pathlib.Path, **changes: object) -> list[str]:
+    """The flags of a command that asks the server; dots in the keys of ``changes`` are two underscores."""
+    values = {
+        "attempts": 2,
+        "budget": 100.0,
+        "checks.min_side": 32,
+        "checks.thinking1.min_chars": 10,
+        "checks.thinking2.min_chars": 10,
+        "steps": ("thinking1", "image2", "thinking2"),
+        "requests.timeout_s": 5.0,
+        "requests.give_up_after_s": 20.0,
+    }
+    for step in ("thinking1", "image2", "thinking2"):
+        values |= {f"{step}.base_url": server.url, f"{step}.key_env": "TEACHER_KEY", f"{step}.concurrency": 2}
+        values |= {f"{step}.price.input_tokens": 10.0, f"{step}.price.output_tokens": 20.0, f"{step}.image_tokens": 50}
+    values["image2.price.picture"] = 0.01
+    values |= {name.replace("__", "."): value for name, value in changes.items()}
+    given = [f"--prompts={prompts}", f"--out={out}", f"--config={commands.ROOT / 'configs' / 'curate.py'}"]
+    return [*given, *(f"--config.{name}={value}" for name, value in values.items())]
+
+
+def write_records(path: pathlib.Path, records: list[Trajectory], *given: str) -> pathlib.Path:
+    """Writes an input with the prompts, and with what is to be given already."""
+    lines = []
+    for number, record in enumerate(records):
+        line = {"key": record.key, "prompt": record.prompt, "source": "shapes", "licence": "Apache-2.0"}
+        for step in given:
+            made = getattr(record, step)
+            if isinstance(made, bytes):
+                (path.parent / f"{number}_{step}.png").write_bytes(made)
+                made = f"{number}_{step}.png"
+            line[step] = made
+        lines.append(json.dumps(line, ensure_ascii=False))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def outcome(capfd, *arguments: str) -> tuple[int, list[str]]:
+    """Status and the lines on stderr of the command, run in this process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_command(curate.main, parse_config, ["curate", *arguments], flag_values=curate.FLAGS)
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
+    return end.value.code or 0, [line for line in capfd.readouterr().err.splitlines() if line]
+
+
+def read_lines(path: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def everything_in(folder: pathlib.Path) -> bytes:
+    """All bytes of all files."""
+    with contextlib.suppress(FileNotFoundError):
+        return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+    return b""
