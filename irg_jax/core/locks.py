@@ -20,8 +20,8 @@ _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 def locked(folder: str | os.PathLike[str], what: str, *, wait: bool = False, beside: bool = False) -> Iterator[None]:
     """Holds a folder while the block runs; the kernel gives it free when this process dies, however it does.
 
-    The lock is on the file ``.lock`` in the folder, or ``.NAME.lock`` beside it, which stays. On a bucket there are no locks, and file systems
-    without them are logged: nothing is held there.
+    The lock is on the file ``.lock`` in the folder, or ``.NAME.lock`` beside it, which stays. On a bucket there are no
+    locks, and file systems without them are logged: nothing is held there.
 
     Args:
       folder: made if it is missing.
