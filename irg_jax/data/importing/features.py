@@ -3,6 +3,7 @@
 import dataclasses
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from irg_jax.data.trajectory import IMAGES, Trajectory
 
@@ -19,3 +20,17 @@ def trajectory_features() -> tfds.features.FeaturesDict:
             for field in dataclasses.fields(Trajectory)
         }
     )
+
+
+class Serializer:
+    """Turns trajectories into the bytes of their records; the same fields always give the same bytes."""
+
+    def __init__(self) -> None:
+        self._features = trajectory_features()
+        self._serializer = ExampleSerializer(self._features.get_serialized_info())
+
+    def __call__(self, trajectory: Trajectory) -> bytes:
+        """The record of a trajectory."""
+        encoded = self._features.encode_example(dataclasses.asdict(trajectory))
+        # The fields are a map, whose order differs from process to process unless this is asked for.
+        return self._serializer.get_tf_example(encoded).SerializeToString(deterministic=True)

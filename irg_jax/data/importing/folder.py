@@ -1,7 +1,8 @@
 """``folder:DIR``: images with a text of the same name beside them, ``cat.png`` with ``cat.txt`` or ``cat.json``.
 
-The image becomes image 2. A ``.txt`` holds the prompt; a ``.json`` holds an object as a line of ``records`` does, without
-``image2``. There may be both, if one of them has the prompt. Folders in the folder count too, hidden ones do not.
+The image becomes image 2. A ``.txt`` holds the prompt; a ``.json`` holds an object as a line of ``records`` does,
+without ``image2``. There may be both, if one of them has the prompt. Folders in the folder count too, hidden ones do
+not.
 """
 
 import os

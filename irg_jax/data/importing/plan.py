@@ -46,8 +46,8 @@ def make_plan(
 ) -> Plan:
     """Plans the data set.
 
-    Held-out records are chosen by the hash of their prompt, so that no prompt is in both splits, and those of a data set
-    stay held out when records are added.
+    Held-out records are chosen by the hash of their prompt, so that no prompt is in both splits, and those of a data
+    set stay held out when records are added.
 
     Args:
       scans: of all pieces, in order.

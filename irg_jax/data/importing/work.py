@@ -94,7 +94,7 @@ def beam_options(beam: Beam) -> list[str]:
     if any(option.partition("=")[0] == "--runner" for option in options):
         return options
     local = ["--runner=DirectRunner", "--direct_running_mode=multi_processing"]
-    return [*local, f"--direct_num_workers={beam.workers}", *options]
+    return [*local, f"--direct_num_workers={beam.workers}", "--default_sdk_harness_log_level=ERROR", *options]
 
 
 def _run_beam(work: Work, folder: Path, numbers: list[int], beam: Beam) -> None:
@@ -103,6 +103,7 @@ def _run_beam(work: Work, folder: Path, numbers: list[int], beam: Beam) -> None:
         from apache_beam.options.pipeline_options import PipelineOptions  # noqa: PLC0415
     except ImportError as error:
         raise UserError("--beam_workers: Beam is missing; pip install 'irg-jax[beam]'") from error
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     errors = folder / "errors"
     errors.mkdir(exist_ok=True)
     for old in errors.iterdir():

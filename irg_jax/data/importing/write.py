@@ -13,7 +13,7 @@ from array_record.python import array_record_module
 
 from irg_jax.core.errors import UserError
 from irg_jax.data.importing import plan, scan
-from irg_jax.data.importing.features import trajectory_features
+from irg_jax.data.importing.features import Serializer
 from irg_jax.data.importing.row import Importer, Rejected, Row
 from irg_jax.data.trajectory import Trajectory, content_hash
 
@@ -36,12 +36,12 @@ def write_shard(path: Path, importer: Importer, shard: plan.Shard, defaults: Def
       UserError: the input has changed since it was scanned.
       OSError: it cannot be written.
     """
-    features = trajectory_features()
+    serialize = Serializer()
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         writer = array_record_module.ArrayRecordWriter(str(partial), _OPTIONS)
         for trajectory in _trajectories(importer, shard, defaults):
-            writer.write(features.serialize_example(dataclasses.asdict(trajectory)))
+            writer.write(serialize(trajectory))
         writer.close()
         _make_last(partial, len(shard.ends))
         os.replace(partial, path)
