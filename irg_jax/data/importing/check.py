@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import warnings
 
 import PIL.Image
 
@@ -70,7 +71,10 @@ def _check_image(content: bytes, name: str) -> None:
     if digest in _checked:
         return
     try:
-        image = images.decode(content, name)
+        with warnings.catch_warnings():
+            # Pillow warns of images that are then refused, or are just below what is refused.
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            image = images.decode(content, name)
     except UserError as error:
         raise UserError(f"{name}: {reason(error)}") from error
     if 0 in image.size:

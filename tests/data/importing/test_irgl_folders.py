@@ -141,7 +141,7 @@ DAMAGE = {
         FULL,
         8,
         lambda c, m, r: c.image(m, r, encoded((30_000, 3_000), mode="1")),
-        "30000 x 3000 pixels is too",
+        "30000 x 3000 pixels",
     ),
     "animated": (FULL, 9, lambda c, m, r: c.image(m, r, animated()), "image2: is animated, 3 frames"),
     "no image": (FULL, 10, lambda c, m, r: c.image(m, r, b"<html>"), "image2: an image cannot be decoded"),
