@@ -77,5 +77,7 @@ setup(
         "gcs": ["gcsfs>=2024.2", "google-cloud-storage>=2.14", "google-cloud-storage-control>=1.0"],
         "wandb": ["wandb>=0.18"],
         "plot": ["matplotlib>=3.9"],
+        # build_data at scale. Beam bounds protobuf, pyarrow and pillow from above.
+        "beam": ["apache-beam>=2.60"],
     },
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
-from irg_jax.core.small_files import write_bytes, write_json, write_text
+from irg_jax.core.small_files import write_bytes, write_json
 from irg_jax.core.storage import is_url, retry, storage_reason
 from irg_jax.data.importing import plan, scan, work, write
 from irg_jax.data.importing.kinds import open_importer
@@ -124,7 +124,7 @@ def _build(folder: Path, importer: Importer, identity: str, options: Options, be
         missing = [i for i in range(len(shards)) if not work.shard_file(partial, i).exists()]
         work.run(write_shard, partial, missing, "shards to write", beam)
         # From here on the shards are moved: what is written first says so.
-        write_text(partial / "data" / REJECTED_FILE, _lines(planned.rejected))
+        write_bytes(partial / "data" / REJECTED_FILE, _lines(planned.rejected))
         write_json(partial / "data" / BUILD_FILE, report)
     finish(partial / "data", _files(partial, planned))
     if folder.exists():
@@ -158,7 +158,7 @@ def _refuse_too_many(folder: Path, planned: plan.Plan, max_rejected: float) -> N
     if count <= max_rejected * planned.rows:
         return
     path = _list_beside(folder)
-    write_text(path, _lines(planned.rejected))
+    write_bytes(path, _lines(planned.rejected))
     first = planned.rejected[0]
     where = first.file if first.row is None else f"{first.file} row {first.row}"
     raise UserError(
@@ -175,9 +175,10 @@ def _list_beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.{REJECTED_FILE}")
 
 
-def _lines(rejected: list[Rejected]) -> str:
+def _lines(rejected: list[Rejected]) -> bytes:
     lines = []
     for one in rejected:
         values = {name: value for name, value in one._asdict().items() if name != "rows" or value != 1}
         lines.append(json.dumps(values, ensure_ascii=False) + "\n")
-    return "".join(lines)
+    # A name that is no UTF-8 has lone surrogates, which this writes as JSON escapes.
+    return "".join(lines).encode("utf-8", "backslashreplace")

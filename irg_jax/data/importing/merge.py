@@ -1,6 +1,7 @@
 """Which rows are the same trajectory, told from the hashes of their fields."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,28 +83,35 @@ def _fields(hashes: np.void) -> _Fields:
 
 def _merge_group(fields: Sequence[_Fields]) -> Iterator[list[int]]:
     """Members of each record among rows of one prompt."""
-    largest: list[int] = []
+    largest: list[int] = []  # rows that no other row contains
+    having: collections.defaultdict[tuple[str, int], list[int]] = collections.defaultdict(list)
     for i in sorted(range(len(fields)), key=lambda i: (-len(fields[i]), i)):
-        if not any(fields[i].items() <= fields[j].items() for j in largest):
+        candidates = min((having[item] for item in fields[i].items()), key=len)
+        if not any(fields[i].items() <= fields[j].items() for j in candidates):
             largest.append(i)
-    for component in _components(largest, fields):
+            for item in fields[i].items():
+                having[item].append(i)
+    for component in _components(largest, fields, having):
         if all(_agree(fields[i], fields[j]) for i in component for j in component):
             yield _cover(component, fields)
         else:
             yield from ([i] for i in component)
 
 
-def _components(indices: Iterable[int], fields: Sequence[_Fields]) -> list[list[int]]:
-    components: list[list[int]] = []
-    for i in indices:
-        linked = [c for c in components if any(_belong(fields[i], fields[j]) for j in c)]
-        components = [c for c in components if c not in linked]
-        components.append([j for c in linked for j in c] + [i])
-    return components
-
-
-def _belong(one: _Fields, other: _Fields) -> bool:
-    return len(one.keys() & other.keys()) > 1 and _agree(one, other)
+def _components(
+    indices: Iterable[int], fields: Sequence[_Fields], having: Mapping[tuple[str, int], list[int]]
+) -> Iterator[list[int]]:
+    """Rows that belong together directly or through others: they share a field beside the prompt, and agree."""
+    left = dict.fromkeys(indices)
+    while left:
+        component = [left.popitem()[0]]
+        for i in component:  # grows as it goes
+            shared = {j for item in fields[i].items() if item[0] != "prompt" for j in having[item]}
+            found = [j for j in shared if j in left and _agree(fields[i], fields[j])]
+            for j in found:
+                del left[j]
+            component += found
+        yield component
 
 
 def _agree(one: _Fields, other: _Fields) -> bool:

@@ -1,4 +1,4 @@
-"""A build is complete or not there: killed, full disks, two at once, and again; and the same bytes however it is done."""
+"""A build is complete or not there: killed, on a full disk, two at once; and the same bytes however it is done."""
 
 import json
 import os
@@ -144,8 +144,7 @@ def test_a_killed_build_leaves_no_data_set_and_goes_on(tmp_path, source, stage):
     done = sorted((tmp_path / ".out.partial").glob("*/s*/*"))
     assert len(done) >= 3
     times = {path: path.stat().st_mtime_ns for path in done}
-    noting = "import atexit\natexit.register(lambda: 0)\n"
-    code, errors = finish(python(SMALL_SHARDS + noting + watch(times) + BUILD, source, out))
+    code, errors = finish(python(SMALL_SHARDS + watch(times) + BUILD, source, out))
     assert code == 0, errors
     assert files(out) == build_small(source, tmp_path / "whole")
     assert not (tmp_path / ".out.partial").exists()
@@ -277,6 +276,7 @@ def test_a_runner_of_its_own_replaces_the_local_one():
     assert work.beam_options(work.Beam(3, "--runner=FlinkRunner --a='b c'")) == ["--runner=FlinkRunner", "--a=b c"]
 
 
+IMPORTS = "import sys\nfrom irg_jax.data.importing import build, records, work\n"
 BEAM = "build.build(sys.argv[1], sys.argv[2], build.Options(max_rejected=1.0, held_out=0.2), work.Beam(2))"
 
 
@@ -287,9 +287,7 @@ def beam():
 
 def test_beam_gives_the_same_bytes_also_after_it_was_killed(tmp_path, beam):
     out, source = tmp_path / "out", f"parquet:{TOY}"
-    killed = python(
-        "import sys\nfrom irg_jax.data.importing import build, work\n" + BEAM, source, out, start_new_session=True
-    )
+    killed = python(IMPORTS + BEAM, source, out, start_new_session=True)
     scans = tmp_path / ".out.partial"
     while not list(scans.glob("*/scans/*.npz")):
         assert killed.poll() is None, killed.communicate()
@@ -297,17 +295,25 @@ def test_beam_gives_the_same_bytes_also_after_it_was_killed(tmp_path, beam):
     os.killpg(killed.pid, signal.SIGKILL)
     finish(killed)
     assert not out.exists()
-    code, errors = finish(python("import sys\nfrom irg_jax.data.importing import build, work\n" + BEAM, source, out))
+    code, errors = finish(python(IMPORTS + BEAM, source, out))
     assert code == 0, errors
     build_from(source, tmp_path / "here", held_out=0.2)
     assert files(out) == files(tmp_path / "here")
 
 
+# The worker, another process, finds the input gone.
+GONE = """
+import os
+save = work.save_importer
+def gone(*arguments):
+    save(*arguments)
+    os.unlink(sys.argv[3])
+work.save_importer = gone
+"""
+
+
 def test_what_a_worker_of_beam_says_is_the_users_error(tmp_path, beam):
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps({"prompt": "a"}))
-    importing = "import sys\nfrom irg_jax.data.importing import build, records, work\n"
-    # The worker, another process, finds no file any more.
-    gone = "importer = build.open_importer\ndef open_importer(*a):\n    made = importer(*a)\n    import os; os.unlink(sys.argv[3])\n    return made\nbuild.open_importer = open_importer\n"
-    code, errors = finish(python(importing + gone + BEAM, f"records:{source}", tmp_path / "out", source))
+    code, errors = finish(python(IMPORTS + GONE + BEAM, f"records:{source}", tmp_path / "out", source))
     assert code == 1 and errors.splitlines()[-1].startswith("irg_jax.core.errors.UserError"), errors
