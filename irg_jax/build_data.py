@@ -93,24 +93,22 @@ def main(*arguments: str) -> None:
 def _irgl(arguments: Sequence[str]) -> None:
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}; a value belongs to its flag: --flag=value")
-    for flag in (_FROM, _OUT):
-        if not flag.value:
-            raise UserError(f"Flag --{flag.name} must have a value other than None.")
+    source, out = (_given(flag) for flag in (_FROM, _OUT))
     columns = dict(_pair(text) for text in _COLUMNS.value)
     defaults = write.Defaults(_SOURCE.value, _LICENCE.value)
     options = build.Options(columns, _HELD_OUT.value, _MAX_TEXT.value, _MAX_REJECTED.value, defaults)
     if options.held_out >= 1 and options.held_out != int(options.held_out):
         raise UserError(f"--held_out: {options.held_out} is neither a share below 1 nor a whole number")
-    check_output_folder(_OUT.value, "--out")
+    check_output_folder(out, "--out")
     beam = None
     if _BEAM_WORKERS.present or _BEAM_OPTIONS.present:
         beam = work.Beam(_BEAM_WORKERS.value or 1, _BEAM_OPTIONS.value or "")
-    report = build.build(_FROM.value, _OUT.value, options, beam)
+    report = build.build(source, out, options, beam)
     for name, count in report["noted"].items():
         logging.info("%d %s", count, name)
     if report["rejected"]:
         logging.info("%d of %d rows are rejected, see %s", report["rejected"], report["rows"], build.REJECTED_FILE)
-    print(f"{_OUT.value}: " + ", ".join(f"{split} {count}" for split, count in report["records"].items()))
+    print(f"{out}: " + ", ".join(f"{split} {count}" for split, count in report["records"].items()))
 
 
 def _stats(arguments: Sequence[str]) -> None:
@@ -123,6 +121,12 @@ def _stats(arguments: Sequence[str]) -> None:
     print(stats.describe(found, _MAX_TOKENS.value))
     if _PLOT.value:
         stats_plot.plot(found, _PLOT.value, _MAX_TOKENS.value)
+
+
+def _given(flag: flags.FlagHolder) -> str:
+    if not flag.value:
+        raise UserError(f"Flag --{flag.name} must have a value other than None.")
+    return flag.value
 
 
 def _pair(text: str) -> tuple[str, str]:

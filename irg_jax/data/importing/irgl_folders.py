@@ -83,8 +83,9 @@ def _text(cell: Any) -> str:
 
 
 def _row(text: str, key: str, mode: Mode) -> Row:
+    noted: tuple[str, ...] = ()
     try:
-        conversation, noted = parse(text, key), ()
+        conversation = parse(text, key)
     except UserError:
         # What remains wrong in base64 of the plain kind is the error of the second try.
         plain, noted = _with_plain_base64(text)

@@ -1,6 +1,6 @@
 """The formats that trajectories are imported from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
@@ -10,7 +10,12 @@ from irg_jax.data.importing.irgl_folders import IRGLFolders
 from irg_jax.data.importing.records import Records
 from irg_jax.data.importing.row import Importer
 
-KINDS = {"parquet": IRGLFolders, "records": Records, "folder": Folder, "hf": HuggingFace}
+KINDS: dict[str, Callable[..., Importer]] = {
+    "parquet": IRGLFolders,
+    "records": Records,
+    "folder": Folder,
+    "hf": HuggingFace,
+}
 
 
 def open_importer(source: str, columns: Mapping[str, str]) -> Importer:
@@ -29,7 +34,7 @@ def open_importer(source: str, columns: Mapping[str, str]) -> Importer:
         nearest = did_you_mean(kind, KINDS) if kind not in KINDS else ""
         raise UserError(f"--from: {source!r} is not KIND:PATH with one of {', '.join(KINDS)}{nearest}")
     if kind == "hf":
-        return HuggingFace(path, columns)
+        return KINDS[kind](path, columns)
     if columns:
         raise UserError(f"--columns: is for --from hf:DIR, not for {kind}")
-    return KINDS[kind](path)  # type: ignore[call-arg]
+    return KINDS[kind](path)

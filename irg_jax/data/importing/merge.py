@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irg_jax.data.importing.scan import HASHES, hash_field
+from irg_jax.data.importing.scan import hash_field
 from irg_jax.data.modes import QUESTIONS
 from irg_jax.data.trajectory import CONTENTS
 
@@ -63,7 +63,7 @@ def merge(rows: np.ndarray) -> Records:
 
 def distinct(rows: np.ndarray) -> Records:
     """The first of the rows that have equal contents, for rows that are trajectories of their own."""
-    contents = np.ascontiguousarray(rows["hashes"]).view(np.uint64).reshape(len(rows), len(HASHES))
+    contents = np.ascontiguousarray(rows["hashes"]).view(np.uint64).reshape(len(rows), len(CONTENTS))
     _, first = np.unique(contents, axis=0, return_index=True)
     return _records([[int(i)] for i in np.sort(first)])
 

@@ -9,6 +9,7 @@ import numpy as np
 from irg_jax.core.errors import UserError
 from irg_jax.data.importing import merge, scan
 from irg_jax.data.importing.row import Rejected
+from irg_jax.data.trajectory import CONTENTS
 
 SHARD_BYTES = 256 << 20
 HELD_OUT = "held_out"
@@ -97,7 +98,7 @@ def _repeated_keys(rows: np.ndarray, reject: Callable[[int, int, str], Rejected]
 def _shards(rows: np.ndarray, records: merge.Records, held_out: float) -> dict[str, list[Shard]]:
     begins = np.r_[0, records.ends[:-1]]
     held = _held_out(rows["hashes"]["prompt"][records.members[begins]], held_out)
-    lengths = np.stack([rows["sizes"][name] for name in rows["sizes"].dtype.names], 1)[records.members]
+    lengths = np.stack([rows["sizes"][name] for name in CONTENTS], 1)[records.members]
     sizes = np.maximum.reduceat(lengths.astype(np.int64), begins, axis=0).sum(1)
     if held.all():
         raise UserError(f"--held_out {held_out:g}: holds out all {len(held)} records; give less")

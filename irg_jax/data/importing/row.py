@@ -41,11 +41,14 @@ class Importer(Protocol):
 
     Attributes:
       merges: whether rows are views of trajectories, to be put together, rather than trajectories of their own.
-      pieces: parts of the input that can be read on their own, in order; each at most some hundred MB.
     """
 
     merges: bool
-    pieces: Sequence[Any]
+
+    @property
+    def pieces(self) -> Sequence[Any]:
+        """Parts of the input that can be read on their own, in order; each at most some hundred MB."""
+        ...
 
     def identity(self) -> Any:
         """What the input is, as values for JSON: files with their sizes and times, and options."""

@@ -90,7 +90,7 @@ def _read(folder: AnyPath, name: str, field: str, noted: list[str]) -> bytes:
 
 
 def _teachers(values: Mapping[str, Any]) -> str:
-    teachers = {}
+    teachers: dict[str, Any] = {}
     for name in OBJECTS:
         value = values.get(name, {})
         if isinstance(value, str) and value:
