@@ -73,7 +73,11 @@ def build(source: str, out: str, options: Options, beam: work.Beam | None = None
             if found := _built(folder, identity):
                 shutil.rmtree(_partial(folder), ignore_errors=True)  # left by a process that was killed at the end
                 return found
-            return retry(lambda: _build(folder, importer, identity, options, beam), f"{folder}: cannot be written")
+            try:
+                return retry(lambda: _build(folder, importer, identity, options, beam), f"{folder}: cannot be written")
+            except write.ChangedError:
+                shutil.rmtree(_partial(folder), ignore_errors=True)
+                raise
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({storage_reason(error)}); free the disk or choose another"
@@ -82,7 +86,11 @@ def build(source: str, out: str, options: Options, beam: work.Beam | None = None
 
 def _identity(importer: Importer, options: Options) -> str:
     values = [_VERSION, importer.identity(), dataclasses.asdict(dataclasses.replace(options, max_rejected=0))]
-    return hashlib.blake2b(json.dumps(values).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return _hash(values)
+
+
+def _hash(values: Any) -> str:
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()
 
 
 def _built(folder: Path, identity: str) -> dict[str, Any] | None:
@@ -103,8 +111,9 @@ def _built(folder: Path, identity: str) -> dict[str, Any] | None:
 
 def _build(folder: Path, importer: Importer, identity: str, options: Options, beam: work.Beam | None) -> dict[str, Any]:
     everything = _partial(folder)
-    # Named after the input: workers of a killed build that still write do not write into this one.
-    partial = everything / identity[:16]
+    # Named after what is done in it: another build takes nothing from it, and its workers, if some are left, write
+    # nothing into another one.
+    partial = everything / _hash([identity, importer.pieces, plan.SHARD_BYTES])
     for name in ("scans", "plan", "shards", "data"):
         (partial / name).mkdir(parents=True, exist_ok=True)
     work.save_importer(partial, importer)

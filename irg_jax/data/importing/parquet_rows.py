@@ -10,6 +10,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, is_transient, is_url, retry
 from irg_jax.data.importing.row import Rejected
+from irg_jax.data.importing.values import version
 
 _PIECE_BYTES = 256 << 20
 _BATCH = 16  # rows decoded together: a row may hold megabytes
@@ -35,11 +36,19 @@ class Piece(NamedTuple):
 
 
 class File(NamedTuple):
-    """A parquet file: path relative to the data set's folder, columns by name, bytes and rows of each row group."""
+    """A parquet file.
+
+    Attributes:
+      name: path relative to the data set's folder.
+      columns: their names.
+      groups: bytes and rows of each row group.
+      version: see ``values.version``.
+    """
 
     name: str
     columns: tuple[str, ...]
     groups: tuple[tuple[int, int], ...]
+    version: tuple[int, float]
 
 
 def find_files(folder: AnyPath, names: Sequence[str] = ("",)) -> list[File]:
@@ -141,7 +150,8 @@ def _file(folder: AnyPath, path: AnyPath) -> File:
         with _open(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
             sizes = tuple((group.total_byte_size, group.num_rows) for group in groups)
-            return File(path.relative_to(folder).as_posix(), tuple(file.schema_arrow.names), sizes)
+            name = path.relative_to(folder).as_posix()
+            return File(name, tuple(file.schema_arrow.names), sizes, version(path))
     except (pa.ArrowException, OSError) as error:
         if is_transient(error):
             raise

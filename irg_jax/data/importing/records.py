@@ -12,7 +12,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.storage import as_path, retry, storage_reason
 from irg_jax.data.importing import check
 from irg_jax.data.importing.row import Rejected, Row
-from irg_jax.data.importing.values import make_row, parse_object
+from irg_jax.data.importing.values import make_row, parse_object, version
 
 _PIECE_LINES = 2000  # few, because their images are read with them
 
@@ -41,7 +41,8 @@ class Records:
     def __init__(self, path: str):
         self._path = as_path(path)
         try:
-            self.pieces, self._size = retry(self._find_pieces, f"{path}: cannot be read")
+            self.pieces = retry(self._find_pieces, f"{path}: cannot be read")
+            self._version = retry(lambda: version(self._path), f"{path}: cannot be read")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({storage_reason(error)})") from error
         if not self.pieces:
@@ -49,7 +50,7 @@ class Records:
 
     def identity(self) -> Any:
         """See ``Importer``."""
-        return ["records", self._path.name, self._size, *self.pieces]
+        return ["records", self._path.name, self._version]
 
     def rows(self, piece: int, wanted: Collection[int] | None = None) -> Iterator[tuple[int, Row | Rejected]]:
         """See ``Importer``."""
@@ -72,7 +73,7 @@ class Records:
             for number in range(piece.start, piece.start + piece.lines):
                 yield number, file.readline()
 
-    def _find_pieces(self) -> tuple[list[_Piece], int]:
+    def _find_pieces(self) -> list[_Piece]:
         pieces: list[_Piece] = []
         offset = start = lines = position = 0
         with self._path.open("rb") as file:
@@ -81,4 +82,4 @@ class Records:
                 if lines == _PIECE_LINES:
                     pieces.append(_Piece(offset, start, lines))
                     offset, start, lines = position, start + lines, 0
-        return pieces + ([_Piece(offset, start, lines)] if lines else []), position
+        return pieces + ([_Piece(offset, start, lines)] if lines else [])

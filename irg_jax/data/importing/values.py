@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from irg_jax.core.errors import UserError
-from irg_jax.core.storage import AnyPath, is_transient, retry, storage_reason
+from irg_jax.core.storage import AnyPath, is_transient, is_url, retry, storage_reason
 from irg_jax.data.importing import check
 from irg_jax.data.importing.row import Row
 from irg_jax.data.trajectory import IMAGES
@@ -73,6 +73,12 @@ def read_file(path: AnyPath, what: str) -> bytes:
         if is_transient(error):
             raise
         raise UserError(f"{what}: {path} cannot be read ({storage_reason(error)})") from error
+
+
+def version(path: AnyPath) -> tuple[int, float]:
+    """Bytes of a file, and the time of its last change: with other ones it is another file."""
+    status: Any = path.stat()
+    return (status.length, status.mtime) if is_url(path) else (status.st_size, status.st_mtime)
 
 
 def note_format(name: str, content: bytes, noted: list[str]) -> None:

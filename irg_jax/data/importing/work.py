@@ -20,7 +20,7 @@ from irg_jax.data.importing import scan, write
 from irg_jax.data.importing.row import Importer
 
 IMPORTER = "importer.pickle"
-_ERRORS = {UserError.__name__: UserError, StorageError.__name__: StorageError, OSError.__name__: OSError}
+_ERRORS = {kind.__name__: kind for kind in (write.ChangedError, UserError, StorageError, OSError)}  # the narrow first
 _REPORT_EVERY = 30.0  # seconds
 
 Work = Callable[[Path, int], None]

@@ -21,6 +21,10 @@ from irg_jax.data.trajectory import Trajectory, content_hash
 _OPTIONS = "group_size:1"
 
 
+class ChangedError(UserError):
+    """The input is not what was scanned: nothing that was done so far can be used."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Defaults:
     """What a record says of itself where its row does not."""
@@ -33,7 +37,7 @@ def write_shard(path: Path, importer: Importer, shard: plan.Shard, defaults: Def
     """Writes an ArrayRecord file, completely or not at all.
 
     Raises:
-      UserError: the input has changed since it was scanned.
+      ChangedError: the input has changed since it was scanned.
       OSError: it cannot be written.
     """
     serialize = Serializer()
@@ -99,7 +103,7 @@ class _Rows:
         self._ahead: dict[int, tuple[int, Row | Rejected | None]] = {}  # what each stream has given last
 
     def read(self, planned: np.void) -> Row:
-        """The row at this place, of dtype ``ROW``; UserError if it is not the one that was scanned."""
+        """The row at this place, of dtype ``ROW``; ChangedError if it is not the one that was scanned."""
         piece, number, split = int(planned["piece"]), int(planned["number"]), int(planned["split"])
         row = self._find(piece, number)
         if not isinstance(row, Row):
@@ -124,7 +128,7 @@ class _Rows:
     def _changed(self, piece: int, number: int) -> NoReturn:
         file, row, _, _ = self._importer.rejected(piece, number, "")
         where = file if row is None else f"{file} row {row}"
-        raise UserError(f"{where}: has changed since the build began; start the build again")
+        raise ChangedError(f"{where}: has changed since the build began; start the build again")
 
 
 def _make_last(path: Path, records: int) -> None:
