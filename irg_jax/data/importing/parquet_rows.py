@@ -22,16 +22,16 @@ class Piece(NamedTuple):
 
     Attributes:
       file: path relative to the data set's folder, with forward slashes.
-      groups: the first row group, and the one after the last.
+      first: its first row group.
+      groups: the number of rows of each.
       start: number of the first row in its file.
-      rows: how many.
       missing: names of the columns that the file lacks: its rows cannot be used.
     """
 
     file: str
-    groups: tuple[int, int]
+    first: int
+    groups: tuple[int, ...]
     start: int
-    rows: int
     missing: tuple[str, ...] = ()
 
 
@@ -67,13 +67,14 @@ def find_pieces(files: Sequence[File], columns: Sequence[str]) -> list[Piece]:
     pieces: list[Piece] = []
     for file in files:
         missing = tuple(name for name in columns if name not in file.columns)
-        first, start, size, rows = 0, 0, 0, 0
-        for number, (group_bytes, group_rows) in enumerate(file.groups):
-            size, rows = size + group_bytes, rows + group_rows
-            if size >= _PIECE_BYTES or number == len(file.groups) - 1:
-                if rows:
-                    pieces.append(Piece(file.name, (first, number + 1), start, rows, missing))
-                first, start, size, rows = number + 1, start + rows, 0, 0
+        first, start, size = 0, 0, 0
+        for number, (group_bytes, _) in enumerate(file.groups):
+            size += group_bytes
+            if (size >= _PIECE_BYTES and not missing) or number == len(file.groups) - 1:
+                groups = tuple(rows for _, rows in file.groups[first : number + 1])
+                if sum(groups):
+                    pieces.append(Piece(file.name, first, groups, start, missing))
+                first, start, size = number + 1, start + sum(groups), 0
     return pieces
 
 
@@ -86,18 +87,19 @@ def read_piece(
     """
     if piece.missing:
         reason = f"the file has no column {', '.join(map(repr, piece.missing))}"
-        yield piece.start, Rejected(piece.file, None, reason, piece.rows)
+        yield piece.start, Rejected(piece.file, None, reason, sum(piece.groups))
         return
-    path, number = folder / piece.file, piece.start
-    for group in range(*piece.groups):
-        batches = _Batches(path, group, columns)
-        end = number + retry(lambda b=batches: b.rows, f"{path}: cannot be read")  # type: ignore[misc]
+    reader, number = _Reader(folder / piece.file, columns), piece.start
+    for group, rows in enumerate(piece.groups, piece.first):
+        end = number + rows
         if wanted is not None and not any(number <= row < end for row in wanted):
             number = end
             continue
+        reader.start(group)
         while number < end:
             try:
-                batch = retry(batches.next, f"{path}: row {number} cannot be read", retry_if=is_transient)
+                what = f"{folder / piece.file}: row {number} cannot be read"
+                batch = retry(reader.next, what, retry_if=is_transient)
             except (pa.ArrowException, OSError) as error:
                 reason = f"rows {number} to {end - 1} cannot be read ({' '.join(str(error).split())[:200]})"
                 yield number, Rejected(piece.file, number, reason, end - number)
@@ -109,31 +111,33 @@ def read_piece(
                 number += 1
 
 
-class _Batches:
+class _Reader:
     """The batches of a row group; after an error the file is opened again, and what was given is skipped."""
 
-    def __init__(self, path: AnyPath, group: int, columns: Sequence[str]):
-        self._path, self._group, self._columns = path, group, list(columns)
-        self._given = 0
+    def __init__(self, path: AnyPath, columns: Sequence[str]):
+        self._path, self._columns = path, list(columns)
+        self._file: pq.ParquetFile | None = None
+        self.start(0)
+
+    def start(self, group: int) -> None:
+        """Begins a row group."""
+        self._group, self._given = group, 0
         self._batches: Iterator[pa.RecordBatch] | None = None
 
-    @property
-    def rows(self) -> int:
-        with _open(self._path) as file:
-            return file.metadata.row_group(self._group).num_rows
-
     def next(self) -> pa.RecordBatch:
+        """The next batch of the row group."""
         try:
-            if self._batches is None:
+            if self._file is None:
                 self._file = _open(self._path)
+            if self._batches is None:
                 self._batches = self._file.iter_batches(_BATCH, row_groups=[self._group], columns=self._columns)
                 for _ in range(self._given):
                     next(self._batches)
             batch = next(self._batches)
         except StopIteration:
-            raise OSError("it has fewer rows than its footer says") from None
+            raise pa.ArrowInvalid("there are fewer rows than the footer says") from None
         except BaseException:
-            self._batches = None
+            self._file = self._batches = None
             raise
         self._given += 1
         return batch

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from irg_jax.core.errors import StorageError, UserError
 from irg_jax.core.small_files import write_bytes
+from irg_jax.core.storage import is_storage_error, storage_reason
 from irg_jax.data.importing import scan, write
 from irg_jax.data.importing.row import Importer
 
@@ -108,13 +109,19 @@ def _run_beam(work: Work, folder: Path, numbers: list[int], beam: Beam) -> None:
     errors.mkdir(exist_ok=True)
     for old in errors.iterdir():
         old.unlink()
-    with apache_beam.Pipeline(options=PipelineOptions(beam_options(beam))) as pipeline:
-        (
-            pipeline
-            | apache_beam.Create(numbers)
-            | apache_beam.Reshuffle()
-            | apache_beam.Map(functools.partial(_work_or_tell, work, folder))
-        )
+    try:
+        with apache_beam.Pipeline(options=PipelineOptions(beam_options(beam))) as pipeline:
+            (
+                pipeline
+                | apache_beam.Create(numbers)
+                | apache_beam.Reshuffle()
+                | apache_beam.Map(functools.partial(_work_or_tell, work, folder))
+            )
+    except Exception as error:
+        # On a full disk a worker cannot tell of it in a file either.
+        if not is_storage_error(error):
+            raise
+        raise OSError(storage_reason(error)) from error
     for file in sorted(errors.iterdir()):
         kind, _, text = file.read_text(encoding="utf-8").partition(" ")
         raise _ERRORS[kind](text)
