@@ -85,5 +85,7 @@ setup(
         "simd": ["cykooz.resizer>=3"],
         # The client of the teachers of irg_jax.curate.
         "curate": ["openai>=1.60"],
+        # build_data at scale. Beam bounds protobuf, pyarrow and pillow from above.
+        "beam": ["apache-beam>=2.60"],
     },
 )

@@ -17,15 +17,16 @@ _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike[str], what: str, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str], what: str, *, wait: bool = False, beside: bool = False) -> Iterator[None]:
     """Holds a folder while the block runs; the kernel gives it free when this process dies, however it does.
 
-    The lock is on the file ``.lock`` in the folder, which stays. On a bucket there are no locks, and file systems
-    without them are logged: nothing is held there.
+    The lock is on the file ``.lock`` in the folder, or ``.NAME.lock`` beside it, which stays. On a bucket there are no
+    locks, and file systems without them are logged: nothing is held there.
 
     Args:
       folder: made if it is missing.
       what: the flag that names it, for the error: ``--workdir``.
+      beside: for a folder that gets its name only when it is complete: the lock does not make it.
       wait: whether to wait until another process that holds it gives it free, which is logged.
 
     Raises:
@@ -35,6 +36,8 @@ def locked(folder: str | os.PathLike[str], what: str, *, wait: bool = False) -> 
         yield
         return
     path = as_path(folder) / LOCK_FILE
+    if beside:
+        path = path.parent.with_name(f".{path.parent.name}{LOCK_FILE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not truncated: it says who holds it.

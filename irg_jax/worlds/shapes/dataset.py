@@ -1,7 +1,6 @@
 """Builds the shapes data set on disk."""
 
 import contextlib
-import fcntl
 import io
 import logging
 import os
@@ -11,6 +10,7 @@ import shutil
 import tensorflow_datasets as tfds
 
 from irg_jax.core.errors import UserError
+from irg_jax.core.locks import locked
 from irg_jax.core.storage import retry
 from irg_jax.data.sources.trajectories import local_folder, read_only_builder
 from irg_jax.worlds.shapes.tfds_shapes import Shapes, ShapesConfig
@@ -44,9 +44,7 @@ def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out:
 
 
 def _build(directory: pathlib.Path, config: ShapesConfig) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with open(directory.parent / f".{directory.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when the process dies
+    with locked(directory, "config.data.dir", wait=True, beside=True):
         if not _is_built(directory, config):
             _write(directory, config)
 

@@ -15,6 +15,7 @@ import pytest
 from irg_jax.core import storage
 from irg_jax.core.errors import StorageError, UserError
 from irg_jax.data.sources.trajectories import open_source
+from irg_jax.data.trajectory import content_hash
 from irg_jax.worlds.shapes.dataset import build
 from irg_jax.worlds.shapes.world import make_trajectory
 
@@ -56,6 +57,11 @@ def test_records_are_read_back_in_order_and_byte_for_byte(whole, split, count):
     source = open_source(whole, split)
     assert len(source) == count
     assert [source[index] for index in range(count)] == [make_trajectory(3, split, index) for index in range(count)]
+
+
+def test_records_have_their_source_licence_and_hash(whole):
+    record = open_source(whole, "train")[0]
+    assert (record.source, record.licence, record.hash) == ("shapes", "Apache-2.0", content_hash(record))
 
 
 def test_a_source_pickles_and_feeds_grain(whole):
@@ -248,12 +254,13 @@ def other_world(tmp_path, texts):
 def test_another_data_set_with_the_same_features_opens(tmp_path):
     source = open_source(other_world(tmp_path, ("key", "prompt", "thinking1", "thinking2")), "every")
     expected = {f"train/{index:06d}": make_trajectory(0, "train", index) for index in range(5)}
+    missing = dict.fromkeys(("source", "licence", "hash", "scene"), "")
     for index in range(5):
-        assert source[index] == dataclasses.replace(expected[source[index].key], scene="")
+        assert source[index] == dataclasses.replace(expected[source[index].key], **missing)
 
 
 def test_a_data_set_without_the_features_is_refused(tmp_path):
-    directory = other_world(tmp_path, ("key", "prompt"))
+    directory = other_world(tmp_path, ("key",))
     assert "key" in json.loads((directory / "features.json").read_text())["featuresDict"]["features"]
-    with pytest.raises(UserError, match="features thinking1, thinking2 are missing"):
+    with pytest.raises(UserError, match="features prompt are missing"):
         open_source(directory, "every")

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from irg_jax.data.importing.features import trajectory_features
 from irg_jax.worlds.shapes.draw import SPLITS
 from irg_jax.worlds.shapes.world import make_trajectory
 
@@ -27,25 +28,16 @@ class ShapesConfig(tfds.core.BuilderConfig):
 class Shapes(tfds.core.GeneratorBasedBuilder):
     """Two-turn trajectories of coloured shapes in the order of their index; images stay PNG bytes."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {"2.0.0": "The fields source, licence, teachers and hash."}
 
     def __init__(self, *, config: ShapesConfig | None = None, **kwargs: Any):
         super().__init__(config=config or ShapesConfig(), **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        # Encoded bytes pass through an Image feature without TensorFlow; arrays would need it.
-        features = tfds.features.FeaturesDict(
-            {
-                "key": tfds.features.Text(),
-                "prompt": tfds.features.Text(),
-                "thinking1": tfds.features.Text(),
-                "image1": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                "thinking2": tfds.features.Text(),
-                "image2": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                "scene": tfds.features.Text(),
-            }
+        return tfds.core.DatasetInfo(
+            builder=self, description=self.__doc__, features=trajectory_features(), disable_shuffling=True
         )
-        return tfds.core.DatasetInfo(builder=self, description=self.__doc__, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded

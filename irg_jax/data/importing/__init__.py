@@ -1,0 +1,1 @@
+"""Imports trajectories from other formats into a data set of our own: ``python -m irg_jax.build_data irgl``."""
