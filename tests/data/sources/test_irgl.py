@@ -70,8 +70,8 @@ def trajectories(toy):
 
 def test_the_toy_data_set_has_all_rows_of_all_modes(toy):
     assert sorted(toy) == sorted(path.name for path in TOY.iterdir()) == sorted(modes.MODES)
-    for mode, conversations in toy.items():
-        assert [c.key for c in conversations] == [f"{mode}/part-00000.parquet:{i}" for i in ROWS]
+    for mode, found in toy.items():
+        assert [c.key for c in found] == [f"{mode}/part-00000.parquet:{i}" for i in ROWS]
 
 
 @pytest.mark.parametrize("mode", TABLE)
