@@ -2,6 +2,7 @@
 
 python -m irg_jax.build_data irgl --from KIND:PATH --out DIR   # from other formats: parquet, records, folder or hf
 python -m irg_jax.build_data stats DIR [--tokenizer DIR]       # modes, lengths and sizes of a data set
+python -m irg_jax.build_data stats DIR --tokenizer DIR --budgets 40000   # budgets for rows of so many tokens
 """
 
 import logging
@@ -15,6 +16,7 @@ from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
 from irg_jax.core.outputs import check_output_file, check_output_folder
 from irg_jax.data.importing import build, stats, stats_plot, work, write
+from irg_jax.data.tokenizer import Tokenizer
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _FROM = flags.DEFINE_string(
@@ -56,7 +58,12 @@ _BEAM_OPTIONS = flags.DEFINE_string(
     "the paths of --from and --out",
     flag_values=FLAGS,
 )
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "folder of a tokenizer, for lengths in tokens", flag_values=FLAGS)
+_TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "folder of a tokenizer: the index of the data set is made for it", flag_values=FLAGS
+)
+_BUDGETS = flags.DEFINE_integer(
+    "budgets", None, "propose budgets for rows of so many tokens, such as 40000", lower_bound=1024, flag_values=FLAGS
+)
 _MAX_TOKENS = flags.DEFINE_integer(
     "max_tokens", 32_768, "the most tokens of a sample: how many are longer?", lower_bound=1, flag_values=FLAGS
 )
@@ -65,8 +72,9 @@ _PLOT = flags.DEFINE_string("plot", None, ".png file for the distributions", fla
 ACTIONS = {
     "irgl": (
         _FROM, _OUT, _COLUMNS, _HELD_OUT, _MAX_TEXT, _MAX_REJECTED, _SOURCE, _LICENCE, _BEAM_WORKERS, _BEAM_OPTIONS,
+        _TOKENIZER,
     ),
-    "stats": (_TOKENIZER, _MAX_TOKENS, _PLOT),
+    "stats": (_TOKENIZER, _MAX_TOKENS, _PLOT, _BUDGETS),
 }  # fmt: skip
 
 
@@ -83,9 +91,10 @@ def main(*arguments: str) -> None:
         raise UserError(
             f"irg_jax.build_data: {action!r} is not one of {', '.join(ACTIONS)}{did_you_mean(action, ACTIONS)}"
         )
+    own = {holder.name for holder in ACTIONS[action]}
     for other, holders in ACTIONS.items():
         for holder in holders:
-            if other != action and holder.present:
+            if holder.name not in own and holder.present:
                 raise UserError(f"--{holder.name}: is for {other}, not for {action}")
     _ACTIONS[action](rest)
 
@@ -100,6 +109,7 @@ def _irgl(arguments: Sequence[str]) -> None:
     if options.held_out >= 1 and options.held_out != int(options.held_out):
         raise UserError(f"--held_out: {options.held_out} is neither a share below 1 nor a whole number")
     check_output_folder(out, "--out")
+    tokenizer = Tokenizer(_TOKENIZER.value) if _TOKENIZER.value else None
     beam = None
     if _BEAM_WORKERS.present or _BEAM_OPTIONS.present:
         beam = work.Beam(_BEAM_WORKERS.value or 1, _BEAM_OPTIONS.value or "")
@@ -108,6 +118,8 @@ def _irgl(arguments: Sequence[str]) -> None:
         logging.info("%d %s", count, name)
     if report["rejected"]:
         logging.info("%d of %d rows are rejected, see %s", report["rejected"], report["rows"], build.REJECTED_FILE)
+    if tokenizer is not None:
+        stats.index_all(out, tokenizer)
     print(f"{out}: " + ", ".join(f"{split} {count}" for split, count in report["records"].items()))
 
 
@@ -117,6 +129,9 @@ def _stats(arguments: Sequence[str]) -> None:
     if _PLOT.value:
         check_output_file(_PLOT.value, "--plot")
         stats_plot.check(_PLOT.value)
+    if _BUDGETS.value:
+        print(stats.propose_budgets(arguments[0], _given(_TOKENIZER), _BUDGETS.value))
+        return
     found = stats.collect(arguments[0], _TOKENIZER.value)
     print(stats.describe(found, _MAX_TOKENS.value))
     if _PLOT.value:

@@ -103,8 +103,8 @@ BAD = [
     (["irgl", "--from=records:{tmp}/empty", "--out={tmp}/x", "--held_out=2.5"], "neither a share below 1 nor a whole"),
     (["irgl", "--from=records:{tmp}/empty", "--out={tmp}/x", "--held_out=-1"], "held_out"),
     (
-        ["irgl", "--from=records:{tmp}/empty", "--out={tmp}/x", "--tokenizer=x"],
-        "--tokenizer: is for stats",
+        ["irgl", "--from=records:{tmp}/empty", "--out={tmp}/x", "--plot=x.png"],
+        "--plot: is for stats",
     ),
     (["stats"], "give one data set"),
     (["stats", "{tmp}"], "no data set here"),

@@ -4,9 +4,6 @@ A row gives those fields of a trajectory that its mode has; ``merge`` puts the r
 understanding modes have the prompt and a question in one text, in the publisher's words; ``merge`` tells them apart.
 """
 
-import base64
-import json
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -20,8 +17,6 @@ from irg_jax.data.sources.irgl import parse
 from irg_jax.data.trajectory import IMAGES
 
 COLUMN = "conversation"
-DATA_URI, WRAPPED, URL_SAFE = "base64 as a data URI", "base64 in lines", "URL-safe base64"
-_URI = re.compile(r"data:[\w/+.;=-]*;base64,")
 
 
 class IRGLFolders:
@@ -83,17 +78,9 @@ def _text(cell: Any) -> str:
 
 
 def _row(text: str, key: str, mode: Mode) -> Row:
-    noted: tuple[str, ...] = ()
-    try:
-        conversation = parse(text, key)
-    except UserError:
-        # What remains wrong in base64 of the plain kind is the error of the second try.
-        plain, noted = _with_plain_base64(text)
-        if not noted:
-            raise
-        conversation = parse(plain, key)
-    fields, question = _fields(conversation, mode)
-    return Row(key, fields, question, noted=noted)
+    forms: set[str] = set()
+    fields, question = _fields(parse(text, key, forms), mode)
+    return Row(key, fields, question, noted=tuple(f"base64: {form}" for form in sorted(forms)))
 
 
 def _fields(conversation: Conversation, mode: Mode) -> tuple[dict[str, str | bytes], str]:
@@ -119,52 +106,3 @@ def _fields(conversation: Conversation, mode: Mode) -> tuple[dict[str, str | byt
 
 def _flags(part: Any) -> list[str]:
     return [name for name in ("need_loss", "need_vae", "need_vit") if getattr(part, name, False)]
-
-
-def _with_plain_base64(text: str) -> tuple[str, tuple[str, ...]]:
-    """The same JSON with other spellings of base64 turned into the plain one, and which ones there were."""
-    try:
-        turns = json.loads(text, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError):
-        return text, ()
-    noted: set[str] = set()
-    for part in _parts(turns):
-        if part.get("type") == "image" and isinstance(part.get("content"), str):
-            part["content"] = _plain_base64(part["content"], noted)
-    return json.dumps(turns), tuple(sorted(noted))
-
-
-def _parts(turns: Any) -> Iterator[dict[str, Any]]:
-    for turn in turns if isinstance(turns, list) else ():
-        content = turn.get("content") if isinstance(turn, dict) else None
-        yield from (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key appears twice")
-    return dict(pairs)
-
-
-def _plain_base64(content: str, noted: set[str]) -> str:
-    """Plain base64 of the same bytes; as it was if it is not base64 in any of the spellings."""
-    found = set()
-    plain = content
-    if uri := _URI.match(plain):
-        found.add(DATA_URI)
-        plain = plain[uri.end() :]
-    if plain.split() != [plain]:
-        found.add(WRAPPED)
-        plain = "".join(plain.split())
-    if "-" in plain or "_" in plain:
-        found.add(URL_SAFE)
-        plain = plain.replace("-", "+").replace("_", "/")
-    if len(plain) % 4 and "=" not in plain:
-        found.add(URL_SAFE)  # which may do without its padding
-        plain += "=" * (-len(plain) % 4)
-    try:
-        base64.b64decode(plain, validate=True)
-    except ValueError:
-        return content
-    noted |= found
-    return plain

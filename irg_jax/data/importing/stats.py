@@ -9,8 +9,14 @@ import tensorflow_datasets as tfds
 
 from irg_jax.core.errors import UserError
 from irg_jax.data import images, modes
+from irg_jax.data.config import DropoutConfig
 from irg_jax.data.images import ImageTransform
-from irg_jax.data.sources.trajectories import local_folder, read_only_builder
+from irg_jax.data.index import scan, trajectories
+from irg_jax.data.index.store import StoredIndex
+from irg_jax.data.index.trajectories import ModeSamples
+from irg_jax.data.packing.fit import fit_budgets
+from irg_jax.data.processor import Processor
+from irg_jax.data.sources.trajectories import local_folder, open_source, read_only_builder
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.data.trajectory import IMAGES, Trajectory
 
@@ -18,6 +24,19 @@ from irg_jax.data.trajectory import IMAGES, Trajectory
 VAE = ImageTransform(1024, 512, 16)
 VIT = ImageTransform(980, 378, 14)
 AROUND = 2
+# The published mixtures, condition dropout and global batch of both stages.
+STAGES = {
+    "stage 1": (
+        ("initial_thinking_understanding_learning", 0.5, False),
+        ("initial_thinking_generation_learning", 0.5, True),
+        ("initial_full_learning", 1.0, True),
+        ("improving_thinking_understanding_learning", 0.5, False),
+        ("improving_thinking_generation_learning", 0.5, True),
+        ("improving_full_learning", 1.0, True),
+    ),
+    "stage 2": (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True)),
+}
+DROPOUT, ROWS_PER_PACK = DropoutConfig(vae=0.3), 8
 
 _PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -39,7 +58,7 @@ class Stats(NamedTuple):
 
 
 def collect(directory: str | os.PathLike[str], tokenizer: str | os.PathLike[str] | None = None) -> Stats:
-    """Reads a whole data set once.
+    """Reads the index of a data set, made if it is missing; without a tokenizer, the whole data set.
 
     Args:
       directory: the data set's folder.
@@ -49,7 +68,8 @@ def collect(directory: str | os.PathLike[str], tokenizer: str | os.PathLike[str]
       UserError: no data set or no tokenizer there, or a damaged record.
       StorageError: the storage went on answering with errors.
     """
-    count = Tokenizer(tokenizer).encode if tokenizer else str
+    if tokenizer:
+        return _from_index(directory, Tokenizer(tokenizer))
     splits: list[str] = []
     lengths: list[list[int]] = []
     sizes: list[list[tuple[int, int]]] = []
@@ -58,12 +78,62 @@ def collect(directory: str | os.PathLike[str], tokenizer: str | os.PathLike[str]
         texts = modes.texts(record)
         names = list(texts)
         splits.append(split)
-        lengths.append([len(count(text)) if text else 0 for text in texts.values()])
+        lengths.append([len(text) for text in texts.values()])
         found = (getattr(record, name) for name in IMAGES)
         sizes.append([images.encoded_size(content, record.key) if content else (0, 0) for content in found])
     lengths_by_name = dict(zip(names, np.array(lengths, np.int64).T, strict=True))
     sizes_by_name = dict(zip(IMAGES, np.array(sizes, np.int64).transpose(1, 0, 2), strict=True))
-    return Stats(np.array(splits), lengths_by_name, sizes_by_name, tokenizer is not None)
+    return Stats(np.array(splits), lengths_by_name, sizes_by_name, in_tokens=False)
+
+
+def _from_index(directory: str | os.PathLike[str], tokenizer: Tokenizer) -> Stats:
+    indices = index_all(directory, tokenizer)
+    rows = np.concatenate([index.arrays["rows"] for index in indices.values()])
+    splits = np.repeat(list(indices), [len(index.arrays["rows"]) for index in indices.values()])
+    lengths = {name: rows[name].astype(np.int64) for name in trajectories.TEXTS}
+    return Stats(splits, lengths, {name: rows[name].astype(np.int64) for name in IMAGES}, in_tokens=True)
+
+
+def index_all(directory: str | os.PathLike[str], tokenizer: Tokenizer) -> dict[str, StoredIndex]:
+    """The indices of all splits of a data set, made where they are missing.
+
+    Raises:
+      UserError: no data set there, or a damaged record.
+      StorageError: the storage went on answering with errors.
+    """
+    splits = read_only_builder(local_folder(directory)).info.splits
+    return {split: scan.index_trajectories(open_source(directory, split), split, tokenizer) for split in splits}
+
+
+def propose_budgets(directory: str | os.PathLike[str], tokenizer: str, tokens: int) -> str:
+    """Budgets of a row for the published mixtures of both stages (arXiv 2509.06945), as lines of a config.
+
+    Args:
+      directory: the data set's folder.
+      tokenizer: folder of the tokenizer.
+      tokens: of a row, und and gen together.
+
+    Raises:
+      UserError: as of ``collect``; or the data set has not the modes.
+    """
+    processor = Processor(Tokenizer(tokenizer), VAE, VIT)
+    rows = index_all(directory, processor.tokenizer)["train"].arrays["rows"]
+    lines = []
+    for stage, weights in STAGES.items():
+        mixture = [
+            (name, weight, mandatory, ModeSamples(rows, modes.MODES[name], processor))
+            for name, weight, mandatory in weights
+        ]
+        empty = [name for name, _, _, samples in mixture if not len(samples.records)]
+        if empty:
+            lines.append(f"{stage}: no record has the fields of {', '.join(empty)}")
+            continue
+        found = fit_budgets(mixture, tokens, dropout=DROPOUT, rows_per_pack=ROWS_PER_PACK, max_sample_tokens=32768)
+        lines.append(
+            f"{stage}: c.data.budgets.update(und={found.und}, gen={found.gen}, vit={found.vit}, "
+            f"images={found.images})  # filled to {found.fill[0]:.3f} and {found.fill[1]:.3f}"
+        )
+    return "\n".join(lines)
 
 
 def read(directory: str | os.PathLike[str]) -> Iterator[tuple[str, Trajectory]]:

@@ -15,10 +15,10 @@ from irg_jax.data.trajectory import IMAGES, Trajectory
 
 MAX_TOKENS = 65535  # that a column can hold; longer texts fit no row
 
-_TEXTS = ("prompt", "thinking1", "thinking2", *modes.QUESTIONS)
+TEXTS = ("prompt", "thinking1", "thinking2", *modes.QUESTIONS)
 # Sizes are (width, height) in pixels, not grids, so that strides and size bounds may change without a new index.
 DTYPE = np.dtype(
-    [("record", "<u4"), *((name, "<u2") for name in _TEXTS), *((name, "<u2", (2,)) for name in IMAGES), ("crc", "<u4")]
+    [("record", "<u4"), *((name, "<u2") for name in TEXTS), *((name, "<u2", (2,)) for name in IMAGES), ("crc", "<u4")]
 )
 
 
@@ -43,10 +43,10 @@ def describe(records: Sequence[tuple[int, Trajectory, int]], tokenizer: Tokenize
             continue
         kept.append(place)
         known = modes.texts(trajectory)
-        texts += [known[name] for name in _TEXTS]
+        texts += [known[name] for name in TEXTS]
     rows = rows[kept]
-    counts = np.array(tokenizer.count(texts), np.int64).reshape(len(kept), len(_TEXTS))
-    for column, name in enumerate(_TEXTS):
+    counts = np.array(tokenizer.count(texts), np.int64).reshape(len(kept), len(TEXTS))
+    for column, name in enumerate(TEXTS):
         rows[name] = np.minimum(counts[:, column], MAX_TOKENS)
     return rows, rejected
 

@@ -92,12 +92,13 @@ def _listing(directory: AnyPath, mode: str) -> tuple[list[str], list[AnyPath]]:
     return folders, sorted(walk(directory / mode, ".parquet")) if mode in folders else []
 
 
-def parse(text: str, key: str) -> Conversation:
+def parse(text: str, key: str, forms: set[str] | None = None) -> Conversation:
     """Parses the JSON text of a conversation; the parts keep their order, a user's turn is one text part.
 
     Args:
       text: the cell of the column.
       key: identifies the row in errors and in the conversation.
+      forms: gets the forms of base64 other than the plain one, see ``decode_base64``.
 
     Raises:
       UserError: anything but the published layout, with its path, such as ``conversation[1].content[0]``.
@@ -112,7 +113,8 @@ def parse(text: str, key: str) -> Conversation:
         if role == "user":
             parts.append(Text(content, **flags))
         else:
-            parts += [_part(part, f"{where}[{i}].content[{j}]") for j, part in enumerate(content)]
+            found = set[str]() if forms is None else forms
+            parts += [_part(part, f"{where}[{i}].content[{j}]", found) for j, part in enumerate(content)]
     return Conversation(key, tuple(parts))
 
 
@@ -123,7 +125,8 @@ def decode_base64(text: str) -> tuple[bytes, str]:
     bytes, so these are taken; the form says so to whoever counts them.
 
     Returns:
-      the bytes; ``plain``, or what differs from it: ``data URI``, ``line breaks``, ``URL alphabet``, joined by `` + ``.
+      the bytes; ``plain``, or what differs from it: ``data URI``, ``line breaks``, ``no padding``, ``URL alphabet``,
+      joined by `` + ``.
 
     Raises:
       ValueError: anything else.
@@ -135,6 +138,9 @@ def decode_base64(text: str) -> tuple[bytes, str]:
     if "\n" in text or "\r" in text:
         forms.append("line breaks")
         text = text.replace("\r", "").replace("\n", "")
+    if len(text) % 4 and "=" not in text:
+        forms.append("no padding")
+        text += "=" * (-len(text) % 4)
     if "-" in text or "_" in text:
         if "+" in text or "/" in text:
             raise ValueError("it mixes the alphabet for URLs with the standard one")
@@ -146,15 +152,18 @@ def decode_base64(text: str) -> tuple[bytes, str]:
     return content, " + ".join(forms) or "plain"
 
 
-def _part(part: Any, where: str) -> Text | Image:
+def _part(part: Any, where: str, forms: set[str]) -> Text | Image:
     kind, content, flags = _fields(part, "type", _PARTS, where)
     if kind == "text":
         return Text(content, **flags)
     try:
-        return Image(decode_base64(content)[0], **flags)
+        decoded, form = decode_base64(content)
     except ValueError as error:
         problem = f"{where}.content is {shown(content)}, which is not base64 ({error})"
         raise UserError(f"{problem}; encode the image's bytes") from error
+    if form != "plain":
+        forms.add(form)
+    return Image(decoded, **flags)
 
 
 def _fields(
