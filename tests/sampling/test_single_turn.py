@@ -22,8 +22,8 @@ def reference():
     return Reference(seed=4, index=0)
 
 
-def texts(reference):
-    return reference.text(reference.encode(CONFIG.system_prompt)), reference.text(reference.encode(PROMPTS[0]))
+def texts(reference, prompt=PROMPTS[0]):
+    return reference.text(reference.encode(CONFIG.system_prompt)), reference.text(reference.encode(prompt))
 
 
 def assert_same_image(image, expected):
@@ -62,12 +62,14 @@ def test_editing_sees_all_images_in_order_and_no_image_leaves_out_all_of_them(or
 
 
 def test_an_answer_sees_all_images_in_order(reference):
-    system, question = texts(reference)
+    system, question = texts(reference, PROMPTS[1])
+    # Images for which the random model's answer depends on their order.
+    wide, square = (np.random.default_rng(i).integers(0, 256, (h, 32, 3), np.uint8) for i, h in ((0, 16), (50, 32)))
     answers = []
-    for order in ((WIDE, PIXELS), (PIXELS, WIDE)):
+    for order in ((wide, square), (square, wide)):
         seen = [Image(encode_png(pixels), need_vit=True) for pixels in order]
         ids = reference.decode([system, *seen, question], CONFIG.max_thinking[0])
-        answers.append(sampler().answer([PIL.Image.fromarray(pixels) for pixels in order], PROMPTS[0]))
+        answers.append(sampler().answer([PIL.Image.fromarray(pixels) for pixels in order], PROMPTS[1]))
         assert answers[-1] == tiny.processor().tokenizer.decode(ids)
     assert answers[0] != answers[1]
 
