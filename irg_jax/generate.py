@@ -7,6 +7,9 @@ Thinks, generates an image, reflects and generates a better one. The result of -
     --task edit --image FILE --prompt "change"    edits an image
     --task text_to_image --prompt "…"             generates an image without thinking
 
+Several images are given one after another, --image FILE --image FILE, and are seen in this order before the prompt; an
+edited image has the size of the last of them.
+
 Several processes (``JAX_COORDINATOR_ADDRESS`` and the like, as for training) share the prompts: process p of P takes
 prompts p, p + P, … and samples them on its own devices, with its own copy of the weights. For a model that does not fit
 the devices of one process, start one process per host, which has all of its devices.
@@ -49,7 +52,9 @@ _TASK = flags.DEFINE_enum(
 )
 _PROMPT = flags.DEFINE_string("prompt", None, "what to generate, or a question about --image", flag_values=FLAGS)
 _PROMPTS = flags.DEFINE_string("prompts", None, "a text file with one prompt per line", flag_values=FLAGS)
-_IMAGE = flags.DEFINE_string("image", None, "the image to answer a question about or to edit", flag_values=FLAGS)
+_IMAGES = flags.DEFINE_multi_string(
+    "image", [], "an image to answer a question about or to edit; repeat it for several, in order", flag_values=FLAGS
+)
 _OUT = flags.DEFINE_string("out", None, "folder for the images and thinking texts", required=True, flag_values=FLAGS)
 _TURNS = flags.DEFINE_integer("turns", 2, "1: one image; 2: reflects and generates a second one", flag_values=FLAGS)
 _SEED = flags.DEFINE_integer(
@@ -89,12 +94,12 @@ def main() -> None:
     log_plainly()
     if (_PROMPT.value is None) == (_PROMPTS.value is None):
         raise UserError("give either --prompt TEXT or --prompts FILE")
-    task = _TASK.value or ("answer" if _IMAGE.value else "reason")
-    if (_IMAGE.value is not None) != (task in ("edit", "answer")):
-        raise UserError(f"--task {task}: {'needs' if _IMAGE.value is None else 'does not take'} --image FILE")
+    task = _TASK.value or ("answer" if _IMAGES.value else "reason")
+    if bool(_IMAGES.value) != (task in ("edit", "answer")):
+        raise UserError(f"--task {task}: {'does not take' if _IMAGES.value else 'needs'} --image FILE")
     # All that is given is looked at before a model is loaded.
     prompts = _read_prompts()
-    image = _read_image() if _IMAGE.value is not None else None
+    pictures = [_read_image(Path(name)) for name in _IMAGES.value]
     given = _given_thinking_and_noise()
     axes = parse_assignments(MeshConfig, _MESH.value, "mesh")
     mesh = dataclass_from_mapping(MeshConfig, axes, "mesh") if axes else None
@@ -107,10 +112,10 @@ def main() -> None:
         sampler.check(prompts, _TURNS.value)
         if task == "reason":
             _reason(sampler, prompts, share, given)
-        elif image is None:
+        elif task == "text_to_image":
             _text_to_image(sampler, prompts, share)
         else:
-            _edit_or_answer(sampler, task, image, prompts, share)
+            _edit_or_answer(sampler, task, pictures, prompts, share)
     processes.wait_for_all("generated")
 
 
@@ -130,13 +135,15 @@ def _text_to_image(sampler: Sampler, prompts: Sequence[str], share: range) -> No
             _write(i, "image.png", images.encode_png(image), prompts[i])
 
 
-def _edit_or_answer(sampler: Sampler, task: str, image: PIL.Image.Image, prompts: Sequence[str], share: range) -> None:
+def _edit_or_answer(
+    sampler: Sampler, task: str, pictures: Sequence[PIL.Image.Image], prompts: Sequence[str], share: range
+) -> None:
     for i in share:
         prompt = prompts[i]
         if task == "edit":
-            _write(i, "image.png", images.encode_png(sampler.edit(image, prompt, seed=_SEED.value)), prompt)
+            _write(i, "image.png", images.encode_png(sampler.edit(pictures, prompt, seed=_SEED.value)), prompt)
         else:
-            answer = sampler.answer(image, prompt, seed=_SEED.value)
+            answer = sampler.answer(pictures, prompt, seed=_SEED.value)
             _write(i, "answer.txt", answer.encode("utf-8"), prompt)
             logging.info("%s", answer)
 
@@ -164,8 +171,7 @@ def _read_noise(path: str, turn: int) -> np.ndarray:
     return noise
 
 
-def _read_image() -> PIL.Image.Image:
-    path = Path(_IMAGE.value or "")
+def _read_image(path: Path) -> PIL.Image.Image:
     try:
         return images.decode(path.read_bytes(), f"--image {path}")
     except OSError as error:

@@ -141,14 +141,26 @@ def test_two_processes_share_the_prompts_and_write_what_one_does(trained, from_f
         (["--task=text_to_image"], "image.png"),
         (["--task=edit", "--image={image}"], "image.png"),
         (["--image={image}"], "answer.txt"),
+        (["--task=edit", "--image={image}", "--image={other}"], "image.png"),
+        (["--image={image}", "--image={other}"], "answer.txt"),
         (["--preset=paper", "--turns=1"], "turn1.png"),
     ],
 )
 def test_other_tasks_and_presets(generate, alone, flags, name):
-    out = generate("--prompt", PROMPT, *(flag.format(image=alone / "turn1.png") for flag in flags))
+    out = generate(
+        "--prompt", PROMPT, *(flag.format(image=alone / "turn1.png", other=alone / "turn2.png") for flag in flags)
+    )
     assert (out / name).exists()
     if name.endswith("png"):
         assert _image(out / name).shape == (32, 32, 3)
+
+
+def test_images_are_edited_in_the_order_of_their_flags(generate, alone, tmp_path):
+    """The edited image has the size of the last one. Trained for two steps, a model hardly sees the images."""
+    Image.open(alone / "turn1.png").resize((32, 16)).save(tmp_path / "wide.png")
+    flags = [f"--image={alone}/turn1.png", f"--image={tmp_path}/wide.png"]
+    one, other = (generate("--prompt", PROMPT, "--task=edit", *order) for order in (flags, flags[::-1]))
+    assert (_image(one / "image.png").shape, _image(other / "image.png").shape) == ((16, 32, 3), (32, 32, 3))
 
 
 def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
@@ -167,6 +179,7 @@ def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
         (["--prompt=x", "--task=edit"], "--task edit: needs --image FILE"),
         (["--prompt=x", "--task=text_to_image", "--image=x.png"], "--task text_to_image: does not take --image FILE"),
         (["--prompt=x", "--image={tmp}/none.png"], "none.png: cannot be read"),
+        (["--prompt=x", "--image={tmp}/one.png", "--image={tmp}/none.png"], "none.png: cannot be read"),
         (["--prompt=x", "--prompts={tmp}/two.txt"], "either --prompt TEXT or --prompts FILE"),
         ([], "either --prompt TEXT or --prompts FILE"),
         (["--prompts={tmp}/empty.txt"], "empty.txt: contains no prompt"),
@@ -185,6 +198,7 @@ def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
 def test_a_bad_request_is_a_one_line_error_and_writes_nothing(trained, tmp_path, flags, message):
     (tmp_path / "two.txt").write_text("a red circle\na blue cross\n")
     (tmp_path / "empty.txt").write_text("\n \n")
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     out = tmp_path / "out"
     flags = [flag.format(tmp=tmp_path) for flag in flags]
     done = commands.run("generate", f"--checkpoint={trained}", f"--out={out}", *flags)

@@ -184,26 +184,47 @@ class Sampler:
         _, tokenized, keys = self._inputs(prompts, seed, indices)
         return np.asarray(self._run(single_turn.text_to_image, tokenized, keys))[: len(prompts)]
 
-    def edit(self, image: PIL.Image.Image, prompt: str, *, seed: int = 0) -> np.ndarray:
-        """Edits an image as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
+    def edit(self, images: Sequence[PIL.Image.Image], prompt: str, *, seed: int = 0) -> np.ndarray:
+        """Edits images as the prompt says, with the guidance of turn 2: uint8 [height, width, 3].
 
-        The image is resized by the VAE's image transform; the result has the same size.
+        Args:
+          images: one or more, in the order in which the model sees them. Each is resized by the VAE's image transform;
+            the result has the size that the last one then has, as in the released code.
+          prompt: what to change.
+          seed: as for a call.
+
+        Raises:
+          UserError: a prompt that is too long, or no list of images.
         """
         self.check([prompt])
+        _check_images(images)
         transform = self._processor.vae_transform
-        pixels = transform(image.convert("RGB"))
-        patches, vit_grid = self._vit_patches(PIL.Image.fromarray(pixels))
+        pixels = [transform(image.convert("RGB")) for image in images]
+        patches, vit_grids = self._vit_patches([PIL.Image.fromarray(x) for x in pixels])
         rows, tokenized, keys = self._inputs([prompt], seed, [0])
-        grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
-        batch = (*self._shard((pixels[None][rows], patches[None][rows])), tokenized, keys)
-        return np.asarray(self._run(single_turn.edit, *batch, grid=grid, vit_grid=vit_grid))[0]
+        grids = tuple((x.shape[0] // transform.stride, x.shape[1] // transform.stride) for x in pixels)
+        batch = ([x[None][rows] for x in pixels], [x[None][rows] for x in patches])
+        return np.asarray(
+            self._run(single_turn.edit, *self._shard(batch), tokenized, keys, grids=grids, vit_grids=vit_grids)
+        )[0]
 
-    def answer(self, image: PIL.Image.Image, question: str, *, seed: int = 0) -> str:
-        """Answers a question about an image, in at most ``sampling.max_thinking[0]`` tokens."""
+    def answer(self, images: Sequence[PIL.Image.Image], question: str, *, seed: int = 0) -> str:
+        """Answers a question about images, in at most ``sampling.max_thinking[0]`` tokens.
+
+        Args:
+          images: one or more, in the order in which the model sees them.
+          question: about them.
+          seed: as for a call.
+
+        Raises:
+          UserError: a question that is too long, or no list of images.
+        """
         self.check([question])
-        patches, grid = self._vit_patches(image.convert("RGB"))
+        _check_images(images)
+        patches, grids = self._vit_patches([image.convert("RGB") for image in images])
         rows, tokenized, keys = self._inputs([question], seed, [0])
-        answers = self._run(single_turn.answer, self._shard(patches[None][rows]), tokenized, keys, vit_grid=grid)
+        batch = self._shard([x[None][rows] for x in patches])
+        answers = self._run(single_turn.answer, batch, tokenized, keys, vit_grids=grids)
         return self._detokenize(jax.device_get(answers))[0]
 
     def check(self, prompts: Sequence[str], turns: int = 2) -> None:
@@ -267,12 +288,17 @@ class Sampler:
         rows = zip(texts.ids, texts.length, strict=True)
         return [self._processor.tokenizer.decode(ids[1 : n - 1]) for ids, n in rows]
 
-    def _vit_patches(self, image: PIL.Image.Image) -> tuple[np.ndarray, tuple[int, int]]:
-        """uint8 [rows·columns, 3·patch²], and (rows, columns)."""
+    def _vit_patches(self, pictures: Sequence[PIL.Image.Image]) -> tuple[list[np.ndarray], tuple[tuple[int, int], ...]]:
+        """Of each image: uint8 [rows·columns, 3·patch²], and (rows, columns)."""
         transform = self._processor.vit_transform
-        pixels = transform(image)
-        grid = (pixels.shape[0] // transform.stride, pixels.shape[1] // transform.stride)
-        return images.patchify(pixels, transform.stride), grid
+        pixels = [transform(picture) for picture in pictures]
+        grids = tuple((x.shape[0] // transform.stride, x.shape[1] // transform.stride) for x in pixels)
+        return [images.patchify(x, transform.stride) for x in pixels], grids
+
+
+def _check_images(images: Sequence[PIL.Image.Image]) -> None:
+    if isinstance(images, PIL.Image.Image) or not len(images):
+        raise UserError(f"images: {images!r} is not a list of one or more images; give [image]")
 
 
 def _check_image_size(size: tuple[int, int], model: ModelConfig) -> None:
