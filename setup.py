@@ -53,6 +53,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",
         "pillow>=11",
+        "protobuf>=5",
         "pyarrow>=18",
         "safetensors>=0.5",
         "tensorboardX>=2.6,<3",

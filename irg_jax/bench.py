@@ -2,7 +2,7 @@
 
 ``train`` runs the training step, ``generate`` samples two turns for one prompt; both print the seconds of each part
 after compiling. ``growth`` runs steps over longer rows, more rows and more layers; ``attention`` times the attention
-backends at several block sizes.
+backends at several block sizes. ``data`` builds rows of the config's own data sets, which have to be there.
 """
 
 import functools
@@ -22,6 +22,7 @@ from irg_jax.core.outputs import check_output_file
 from irg_jax.core.small_files import write_json
 from irg_jax.perf import growth
 from irg_jax.perf.attention import attention
+from irg_jax.perf.data import data
 from irg_jax.perf.generate import generate
 from irg_jax.perf.train import train
 from irg_jax.training.config import StageConfig, parse_stage
@@ -35,6 +36,7 @@ _PLOT = flags.DEFINE_string("plot", None, ".png or .svg file for the curves of g
 
 BENCHMARKS: dict[str, Callable[[StageConfig, int], dict[str, Any]]] = {
     "attention": attention,
+    "data": data,
     "generate": generate,
     "growth": growth.growth,
     "train": train,

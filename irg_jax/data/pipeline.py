@@ -272,6 +272,10 @@ class Batches(Iterator[dict]):
     ) -> None:
         self.close()
 
+    def worker_memory(self) -> list[int]:
+        """Resident bytes of each worker process."""
+        return [] if self._workers is None else self._workers.memory()
+
     def close(self) -> None:
         """Ends the worker processes."""
         if self._workers is not None:

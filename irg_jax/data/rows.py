@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.geometry import TokenGeometry
-from irg_jax.data.conversation import Source
+from irg_jax.data.conversation import Record, Source
 from irg_jax.data.packing.layout import Row, RowBuilder
 from irg_jax.data.packing.segment import Segment
 from irg_jax.data.processor import Processor
@@ -72,7 +72,7 @@ class RowReader:
         builder = RowBuilder(self.processor, self.geometry)
         for place, sample in enumerate(placed):
             try:
-                record = self.sources[sample.component].read(sample.record)
+                record = self._read(sample)
                 if record.crc != sample.crc:
                     raise UserError(
                         f"record {record.conversations[0].key}: has changed since the data set was indexed; start the "
@@ -83,3 +83,6 @@ class RowReader:
             except UserError as error:
                 raise DamagedSampleError(place, str(error)) from error
         return builder.row()
+
+    def _read(self, sample: PlacedSample) -> Record:
+        return self.sources[sample.component].read(sample.record)

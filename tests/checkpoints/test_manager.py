@@ -288,7 +288,7 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_one_line(tmp_path):
                 restore()
             assert str(error.value) == (
                 f"{tmp_path}: the checkpoint of step 7 was written by another version of irg_jax (format 1, this "
-                "version reads 2); use that version, or convert or train again"
+                f"version reads {manager.FORMAT}); use that version, or convert or train again"
             )
 
 

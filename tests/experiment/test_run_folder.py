@@ -42,7 +42,7 @@ def test_a_new_folder_is_claimed_and_recognised(tmp_path, config):
     ("changes", "message"),
     [
         ({"seed": 1}, "seed is 0 there, 1 here"),
-        ({"data.batch_size": 2}, "data.batch_size is 4 there, 2 here"),
+        ({"data.rows_per_pack": 2}, "data.rows_per_pack is 4 there, 2 here"),
         ({"execution.dtype": "bfloat16"}, "execution.dtype is 'float32' there, 'bfloat16' here"),
         ({"init_from": "runs/1"}, "init_from is '' there, 'runs/1' here"),
         ({"optim.freeze": (("^vit", 0),)}, r"optim.freeze is \[\] there, \[\['\^vit', 0\]\] here"),

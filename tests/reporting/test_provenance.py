@@ -9,8 +9,9 @@ from irg_jax.reporting.build import build_report
 from irg_jax.reporting.load import load_run
 from tests.reporting.folders import write_sample, write_stage
 
-SHAPES = {"format": "shapes", "dir": "{workdir}/data", "world": {"seed": 3}, "initial_target": "draft"}
-IRGL = {"format": "irgl", "dir": "/data/IRGL", "world": None}
+SHAPES = {"sources": {"shapes": {"format": "irgl", "dir": "{workdir}/data", "world": {"seed": 3}}}}
+OWN = {"sources": {"own": {"format": "irgl", "dir": "mine", "world": None}}}
+IRGL = {"sources": {"irgl": {"format": "published", "dir": "/data/IRGL", "world": None}}}
 
 
 def _run(folder, config):
@@ -53,13 +54,13 @@ def test_the_page_says_where_the_weights_come_from(tmp_path, config, weights):
     ("config", "data"),
     [
         ({"data": SHAPES}, "the split train of the shapes world"),
-        ({"data": SHAPES | {"world": None, "dir": "mine"}}, "mine (format shapes)"),
-        ({"stages": {"a": {"data": IRGL}, "b": {"data": IRGL}}}, "/data/IRGL (format irgl)"),
+        ({"data": OWN}, "mine (format irgl)"),
+        ({"stages": {"a": {"data": IRGL}, "b": {"data": IRGL}}}, "/data/IRGL (format published)"),
         (
             {"stages": {"a": {"data": SHAPES}, "b": {"data": IRGL}}},
-            "a: the split train of the shapes world; b: /data/IRGL (format irgl)",
+            "a: the split train of the shapes world; b: /data/IRGL (format published)",
         ),
-        ({"data": {"dir": 1}}, "the config does not say"),
+        ({"data": {"sources": 1}}, "the config does not say"),
     ],
 )
 def test_the_page_says_on_what_was_trained(tmp_path, config, data):
@@ -73,7 +74,7 @@ def test_the_page_says_on_what_was_trained(tmp_path, config, data):
         ({"data": SHAPES}, True, True),
         ({"stages": {"a": {"data": SHAPES}, "b": {"data": SHAPES}}}, True, True),
         ({"stages": {"a": {"data": SHAPES}, "b": {"data": IRGL}}}, True, False),
-        ({"data": SHAPES | {"world": None}}, True, False),
+        ({"data": OWN}, True, False),
         ({"data": IRGL}, True, False),
         ({}, True, False),
         ({"data": SHAPES}, False, False),

@@ -91,8 +91,8 @@ class ConversationSamples:
     """
 
     def __init__(self, samples: np.ndarray, parts: np.ndarray, processor: Processor):
-        self.records = samples["record"].astype(np.int64)
-        self.variants = samples["variant"].astype(np.int64)
+        self.records = np.asarray(samples["record"])
+        self.variants = np.asarray(samples["variant"])
         self.crcs = np.asarray(samples["crc"])
         self._parts = parts
         self._starts = np.concatenate([[0], np.cumsum(samples["parts"], dtype=np.int64)])
@@ -119,7 +119,10 @@ class ConversationSamples:
                 costs[:, 1] += patches
                 costs[:, 3] += block
         sums = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(costs, axis=0)])
-        self.costs = sums[self._starts[1:]] - sums[self._starts[:-1]]
+        self.costs = (sums[self._starts[1:]] - sums[self._starts[:-1]]).astype(np.int32)
+        conditions = {Kind.TEXT: ~is_image & ((flags & _LOSS) == 0)}
+        conditions |= {kind: is_image & ((flags & flag) > 0) for flag, kind in ((_VAE, Kind.CLEAN), (_VIT, Kind.VIT))}
+        self.conditions = frozenset(kind for kind, which in conditions.items() if which.any())
 
     def segments(self, index: int) -> list[Segment]:
         """The segments of a sample, in order."""

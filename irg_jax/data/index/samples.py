@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from irg_jax.data.packing.segment import Segment
+from irg_jax.data.packing.segment import Kind, Segment
 
 
 class Samples(Protocol):
@@ -14,16 +14,18 @@ class Samples(Protocol):
     A record may have several samples (variants), of which every visit draws one; they are neighbours.
 
     Attributes:
-      records: int64 [N], index of each sample's record in its source, ascending.
-      variants: int64 [N], which of the record's conversations it is.
-      costs: int64 [N, 4], tokens that it takes from each budget (und, gen, vit, images), nothing dropped.
+      records: unsigned [N], index of each sample's record in its source, ascending.
+      variants: unsigned [N], which of the record's conversations it is.
+      costs: int32 [N, 4], tokens that it takes from each budget (und, gen, vit, images), nothing dropped.
       crcs: uint32 [N], checksum of its record.
+      conditions: kinds of the segments that may be dropped, in any sample.
     """
 
     records: np.ndarray
     variants: np.ndarray
     costs: np.ndarray
     crcs: np.ndarray
+    conditions: frozenset[Kind]
 
     def segments(self, index: int) -> list[Segment]:
         """The segments of a sample, in order."""

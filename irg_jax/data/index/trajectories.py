@@ -71,34 +71,44 @@ class ModeSamples:
         present = np.ones(len(rows), bool)
         for name in modes.required_fields(mode):
             present &= (rows[name][:, 0] if name in IMAGES else rows[name]) > 0
-        rows = rows[present]
-        self.records = rows["record"].astype(np.int64)
-        self.variants = np.zeros(len(rows), np.int64)
+        if not present.all():  # else they stay memory-mapped
+            rows = rows[present]
+        self.records = np.asarray(rows["record"])
+        self.variants = np.broadcast_to(np.uint16(0), len(rows))
+        self.conditions = frozenset(
+            kind
+            for part in mode
+            for kind in (
+                block_kinds(False, part.need_vae, part.need_vit)
+                if part.field in IMAGES
+                else [Kind.TEXT] * (not part.need_loss)
+            )
+        )
         self.crcs = np.asarray(rows["crc"])
         constants = dict(zip(modes.CONSTANTS, processor.tokenizer.count(list(modes.CONSTANTS.values())), strict=True))
         # For each segment of the mode its kind and so on, the same for all records, and its length or grid.
         self._segments: list[tuple[Kind, bool, int]] = []
         self._lengths: list[Any] = []
-        self.costs = np.zeros((len(rows), 4), np.int64)
+        self.costs = np.zeros((len(rows), 4), np.int32)
         for place, part in enumerate(mode):
             if part.field not in IMAGES:
                 length = np.full(len(rows), constants[part.field]) if part.field in constants else rows[part.field]
                 self._segments.append((Kind.TEXT, part.need_loss, place))
                 self._lengths.append(np.asarray(length))
-                self.costs[:, 0] += length.astype(np.int64) + 2
+                self.costs[:, 0] += length.astype(np.int32) + 2
                 self.costs[:, 0] += np.where(length >= MAX_TOKENS, 1 << 30, 0)  # nobody knows how long it is
                 continue
             for kind in block_kinds(part.need_loss, part.need_vae, part.need_vit):
                 transform = processor.vit_transform if kind == Kind.VIT else processor.vae_transform
                 grids = transform.grids(rows[part.field])
-                patches = grids.prod(1)
+                patches = grids.prod(1).astype(np.int32)
                 self._segments.append((kind, kind == Kind.NOISED, place))
                 self._lengths.append(grids.astype(np.uint16))
                 if kind == Kind.VIT:
                     self.costs[:, 0] += patches + 2
                     self.costs[:, 2] += patches
                 else:
-                    self.costs += [2, 0, 0, 1]
+                    self.costs += np.array([2, 0, 0, 1], np.int32)
                     self.costs[:, 1] += patches
 
     def segments(self, index: int) -> list[Segment]:

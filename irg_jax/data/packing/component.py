@@ -54,10 +54,13 @@ class Component:
         fits = (costs <= np.array(budgets)).all(1) & (costs[:, 0] + costs[:, 1] <= max_tokens)
         # The samples that fit, and where those of each record begin: a record with several draws one of them per visit.
         self._fitting = np.flatnonzero(fits)
-        owners = samples.records[self._fitting]
+        owners = samples.records[self._fitting].astype(np.int64)
         self._starts = np.flatnonzero(np.diff(owners, prepend=-1, append=-1)) if len(owners) else np.zeros(1, np.int64)
         self.records = len(self._starts) - 1
-        self.oversize = np.setdiff1d(samples.records, owners)
+        distinct = samples.records[np.diff(samples.records.astype(np.int64), prepend=-1) > 0]  # they ascend
+        placed = np.zeros(int(distinct[-1]) + 1 if len(distinct) else 0, bool)
+        placed[owners] = True
+        self.oversize = distinct[~placed[distinct]]
         self._has_variants = self.records < len(self._fitting)
 
     def draw(self, component: int, number: int, draw: int, seed: int, dropout: DropoutConfig) -> PackedSample:
@@ -74,7 +77,7 @@ class Component:
         record = int(_order(seed, component, epoch, self.records)[offset])
         first, end = int(self._starts[record]), int(self._starts[record + 1])
         rates = {Kind.TEXT: dropout.text, Kind.VIT: dropout.vit, Kind.CLEAN: dropout.vae, Kind.NOISED: 0.0}
-        drops = any(rates.values())
+        drops = any(rates[kind] for kind in self.samples.conditions)
         rng = _generator(seed, 2, component, number) if drops or self._has_variants else None
         if rng is not None and self._has_variants:
             first = int(rng.integers(first, end))

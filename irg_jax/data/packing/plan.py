@@ -18,10 +18,10 @@ from irg_jax.data.packing.component import Component, PackedSample
 from irg_jax.data.packing.planner import Planner, Snapshot
 
 VERSION = 2  # of the planner: another one packs the same data into other rows
-SNAPSHOT_ROWS = 1000  # between two snapshots
+SNAPSHOT_ROWS = 500  # between two snapshots: half a second of planning
 _MAX_SNAPSHOTS = 4096  # then every other one goes, and the distance doubles
 _CACHED_ROWS = 4096
-_SHARE_ROWS = 128  # planned ahead to find the shares of the modes
+_SHARE_WINDOWS = 4  # of samples, planned twice to find the shares of the modes
 
 
 class Plan:
@@ -93,11 +93,21 @@ class Plan:
             return self._snapshots[max(start for start in self._snapshots if start <= row)]
 
     def shares(self) -> np.ndarray:
-        """The share of the samples that each mode gets, float64 [modes], over the first rows."""
+        """The share of the samples that each mode gets, float64 [modes].
+
+        At first the modes whose samples fit best are ahead, by what is in the window: so the shares are those of the
+        samples after the first few windows.
+        """
         planner = Planner(start=Snapshot.begin(len(self._components)), **self._arguments)
-        while planner.next_row < _SHARE_ROWS:
-            planner.next_pack()
-        return planner.placed / planner.placed.sum()
+
+        def pack(windows: int) -> np.ndarray:
+            end = planner.placed.sum() + windows * planner.window
+            while planner.placed.sum() < end:
+                planner.next_pack()
+            return planner.placed.copy()
+
+        first, last = pack(_SHARE_WINDOWS), pack(_SHARE_WINDOWS)
+        return (last - first) / (last - first).sum()
 
     def check_shares(self) -> np.ndarray:
         """``shares``, unless mandatory modes make them other than the weights say.

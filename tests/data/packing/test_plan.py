@@ -31,7 +31,8 @@ class ListedSamples:
         self.variants = np.zeros(len(samples), np.int64)
         self.crcs = np.zeros(len(samples), np.uint32)
         costs = [np.sum([segment.cost for segment in sample], axis=0) for sample in self._samples]
-        self.costs = np.array(costs, np.int64).reshape(-1, 4)
+        self.costs = np.array(costs, np.int32).reshape(-1, 4)
+        self.conditions = frozenset(s.kind for sample in self._samples for s in sample if not s.learned)
 
     def segments(self, index):
         return self._samples[index]

@@ -193,9 +193,9 @@ def test_a_reader_that_has_failed_is_opened_again(own, monkeypatch):
 
     monkeypatch.setattr(kind, "__getitem__", failing)
     monkeypatch.setattr(storage, "sleep", lambda seconds: None)
-    before = source._records.data_source
+    before = source._records
     assert source[7] == make_trajectory(3, "train", 7)
-    assert source._records.data_source is not before
+    assert source._records is not before
 
 
 def test_a_url_is_refused_because_the_format_cannot_be_read_from_it():
