@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests import commands
+from tests import commands, tiny
 
 CONFIG = "--config=configs/shapes_stage1.py"
 OVERRIDES = commands.small(steps=12, log__every=1, checkpoint__every=3)
@@ -154,7 +154,8 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_records(whole, tmp_path):
 
 def test_a_missing_data_set_is_named(tmp_path):
     lines = ["from configs import template", "def get_config():", "  c = template.get_config()"]
-    lines += ["  c.data.sources.shapes.update(world=None, dir='/nowhere')", "  return c"]
+    lines += [f"  c.data.sources.shapes.{text}" for text in ("world = None", "dir = '/nowhere'")]
+    lines += [f"  c.data.tokenizer = {str(tiny.BAGEL_TINY / 'bagel')!r}", "  return c"]
     (tmp_path / "mine.py").write_text("\n".join(lines))
     done = commands.run("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
     assert "/nowhere" in error_of(done)

@@ -76,7 +76,7 @@ class RowReader:
                 if record.crc != sample.crc:
                     raise UserError(
                         f"record {record.conversations[0].key}: has changed since the data set was indexed; start the "
-                        "run again"
+                        "run again, or remove the data set's folder .index to have it indexed anew"
                     )
                 conversation = record.conversations[sample.variant]
                 builder.add(conversation, sample.segments, sample.dropped, sample.component)

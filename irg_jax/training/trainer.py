@@ -217,12 +217,11 @@ def _resume_data(rows: pipeline.PackedRows, saved: dict[str, Any], step: int, al
     ]
     if not changes:
         return rows.resume(saved["data"])
-    listed = "; ".join(changes)
+    listed = changes[0] + (f", and {len(changes) - 1} more" if len(changes) > 1 else "")
     if not allow_changes:
         raise UserError(
-            f"the data have changed since step {step}: {listed} (plan: mixture, budgets, dropout, seed); some samples "
-            "would be seen twice and others never: put them back, start another run with init_from, or go on with "
-            "--allow_changes"
+            f"the data have changed since step {step}: {listed}; some samples would be seen twice and others never: "
+            "put them back, start another run with init_from, or go on with --allow_changes"
         )
     logging.warning("the data have changed since step %d: %s; a new plan begins, as --allow_changes says", step, listed)
     return rows.begin_anew(saved["data"])

@@ -26,7 +26,7 @@ from tests import tiny
 from tests.checkpoints.test_manager import make_state, old_checkpoint
 
 REFUSED = (
-    r"checkpoints: the checkpoint of step 7 was written by another version of irg_jax \(format 1, this version reads 2"
+    r"checkpoints: the checkpoint of step 7 was written by another version of irg_jax \(format 1, this version reads 3"
 )
 
 

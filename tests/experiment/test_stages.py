@@ -141,8 +141,8 @@ def test_other_data_under_a_run_are_refused(elsewhere, tmp_path, caplog):
     shutil.rmtree(data)
     dataset.build(data, seed=9, train=30, held_out=6)
     longer = replaced(stage, {"steps": 2})
-    changed = r"the data have changed since step 1: 30 samples, \w+ then, 30 samples, \w+ now"
-    with pytest.raises(UserError, match=f"{changed}; .*--allow_changes"):
+    changed = r"the data have changed since step 1: improving_full_learning: 30 samples, \w+ then, 30 samples, \w+ now"
+    with pytest.raises(UserError, match=f"{changed}, and 5 more; .*--allow_changes"):
         stages.run(longer, run)
     stages.run(longer, run, allow_changes=True)
     assert re.search(changed, caplog.text)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -124,7 +125,8 @@ def _can_write(place: Path) -> bool:
 
 
 def _write(place: Path, name: str, arrays: Mapping[str, np.ndarray], rejected: Sequence[Rejected]) -> None:
-    partial = place / f"{name}.partial"  # of this process alone, which holds the lock
+    # Of this process alone: where a mount has no locks, another machine may be making the same index.
+    partial = place / f".{name}.{socket.gethostname()}.{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
@@ -137,10 +139,11 @@ def _write(place: Path, name: str, arrays: Mapping[str, np.ndarray], rejected: S
         (partial / REJECTED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         header = {"arrays": sorted(arrays)}
         (partial / _HEADER).write_text(json.dumps(header), encoding="utf-8")
-        shutil.rmtree(place / name, ignore_errors=True)  # one without its header
         os.rename(partial, place / name)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_there(place / name / _HEADER):  # made meanwhile by another machine
+            return
         raise UserError(
             f"{place / name}: the index cannot be written ({storage_reason(error)}); free the disk"
         ) from error

@@ -17,7 +17,7 @@ from irg_jax.data.checksum import checksum
 from irg_jax.data.conversation import Record, SourceFile
 from irg_jax.data.modes import Mode
 from irg_jax.data.sources import tf_example
-from irg_jax.data.trajectory import IMAGES, Trajectory
+from irg_jax.data.trajectory import CONTENTS, IMAGES, Trajectory
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KIND = "trajectories v1"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Trajectory))
 _REQUIRED = {"key", "prompt"}
+_CHECKED = ("key", *CONTENTS)
 # TFDS writes the first of these last, so a folder that has both is complete.
 _METADATA = ("dataset_info.json", "features.json")
 
@@ -67,7 +68,7 @@ class TrajectorySource:
         return self.read(index)[0]
 
     def read(self, index: int) -> tuple[Trajectory, int]:
-        """Record ``index``, 0 to len - 1, and the checksum (CRC-32C) of its bytes.
+        """Record ``index``, 0 to len - 1, and the checksum of its key and its contents.
 
         Raises:
           UserError: it is damaged.
@@ -80,6 +81,8 @@ class TrajectorySource:
             # The file was there when the source was opened: if it is missing now, its mount may come back.
             content = retry(lambda: self._read(index), f"{where} cannot be read", retry_if=is_transient_or_gone)
             values: dict[str, Any] = tf_example.parse(content)
+            # Of the fields, since the bytes around them differ between two builds of the same records.
+            crc = checksum(values.get(name, b"") for name in _CHECKED)
             for name in values.keys() - set(IMAGES):
                 values[name] = values[name].decode("utf-8")
         except (RuntimeError, ValueError, IndexError) as error:
@@ -89,7 +92,7 @@ class TrajectorySource:
         missing = _REQUIRED - values.keys()
         if missing:
             raise UserError(f"{where} has no {', '.join(sorted(missing))}; delete the data set and build it again")
-        return Trajectory(**{name: values[name] for name in _FIELDS if name in values}), checksum([content])
+        return Trajectory(**{name: values[name] for name in _FIELDS if name in values}), crc
 
     def where(self, index: int) -> str:
         """File and place of a record, for errors."""
