@@ -1,7 +1,8 @@
 """IRG, stage 1, from BAGEL-7B-MoT: the six learning modes for 2,000 steps (arXiv 2509.06945).
 
     python -m irg_jax.convert --from bagel:BAGEL-7B-MoT --to orbax:checkpoints/bagel
-    python -m irg_jax.train --config irg_7b_stage1 --workdir runs/irg --config.data.sources.irgl.dir=IRGL-300K
+    python -m irg_jax.build_data irgl --from parquet:IRGL-300K --out data/IRGL-300K
+    python -m irg_jax.train --config irg_7b_stage1 --workdir runs/irg_stage1
 
 "released" marks what the released training script says, "BAGEL" what the checkpoint's own config files say.
 """
@@ -26,7 +27,7 @@ def get_config() -> ConfigDict:
     # pack has 4.6 samples, of which four are mandatory), so here the packs of the eight GPUs hold them together.
     c.data.rows_per_pack = 8
     # A pack is 40,000 tokens (released). How many of them are words and how many latents is ours, for pictures of 512
-    # to 1024 pixels; `irg_jax.build_data stats DIR --budgets` proposes them for a data set.
+    # to 1024 pixels; `irg_jax.build_data stats DIR --tokenizer DIR --budgets 40000` proposes them for a data set.
     c.data.budgets.update(und=24064, gen=15872, vit=22528, images=12)
     c.data.max_sample_tokens = 32768  # released
     c.data.vae_image.update(max_size=1024, min_size=512)  # BAGEL

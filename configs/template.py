@@ -64,7 +64,7 @@ def get_config() -> ConfigDict:
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
-    c.data.on_error = "stop"  # at a record that cannot be used, or "replace" it by another one, named, in a few cases
+    c.data.on_error = "stop"  # at a record that cannot be used, or "replace" it by another one: named, 1 % at most
     c.data.resize = "exact"  # to the published pixels, or "simd": within two levels, several times faster (extra simd)
     c.data.workers = 0  # processes that read and build rows, beside the one that trains
     c.data.threads = 1  # that do it where there are no such processes

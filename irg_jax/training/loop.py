@@ -86,8 +86,8 @@ def run(
       train_step: from a state, what is frozen, and a batch to the next state and metrics; may donate the state.
       state: the first state.
       frozen: what the step reads and never updates.
-      next_batch: makes the next batch, on the devices. It is called after the hooks have seen the state, so a data
-        iterator that is saved there is positioned at the batch of the next step.
+      next_batch: makes the next batch, on the devices. It is called after the hooks have seen the state, so the
+        state of the data that is saved there is that before the next step.
       steps: the numbers of the steps, from 1 more than those done.
       hooks: what happens beside.
       signals: of the mesh.

@@ -31,7 +31,7 @@ class Plan:
       components: the modes of the mixture.
       budgets: (und, gen, vit, images) of a row.
       dropout: condition dropout.
-      rows_per_pack: rows that hold every mandatory mode together: what one device takes per step.
+      rows_per_pack: rows that hold every mandatory mode together.
       seed: of the order of the samples and of condition dropout.
       start: where to begin, from a checkpoint; rows before it are planned from the beginning if they are asked for.
 

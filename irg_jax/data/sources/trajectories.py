@@ -175,7 +175,7 @@ def local_folder(directory: str | os.PathLike[str]) -> pathlib.Path:
     """The folder of a data set in ArrayRecord format. Raises UserError for a URL."""
     if is_url(directory):
         raise UserError(
-            f"data.dir: {os.fspath(directory)} is a URL, from which ArrayRecord files cannot be read; mount the bucket "
+            f"{os.fspath(directory)} is a URL, from which ArrayRecord files cannot be read; mount the bucket "
             "or copy the data set to a disk"
         )
     return pathlib.Path(directory).absolute()

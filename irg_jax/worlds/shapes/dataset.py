@@ -44,7 +44,7 @@ def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out:
 
 
 def _build(directory: pathlib.Path, config: ShapesConfig) -> None:
-    with locked(directory, "config.data.dir", wait=True, beside=True):
+    with locked(directory, "the shapes data set", wait=True, beside=True):
         if not _is_built(directory, config):
             _write(directory, config)
 

@@ -200,7 +200,7 @@ def test_a_reader_that_has_failed_is_opened_again(own, monkeypatch):
 
 def test_a_url_is_refused_because_the_format_cannot_be_read_from_it():
     for use in (lambda url: open_source(url, "train"), lambda url: build(url, **ARGUMENTS)):
-        with pytest.raises(UserError, match="data.dir: gs://bucket/shapes is a URL, .*mount the bucket or copy"):
+        with pytest.raises(UserError, match="gs://bucket/shapes is a URL, .*mount the bucket or copy"):
             use("gs://bucket/shapes")
 
 
