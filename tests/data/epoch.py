@@ -213,8 +213,8 @@ def page(found: Result, arguments: argparse.Namespace) -> str:
 `python -m tests.data.epoch --records {arguments.records} --stops {arguments.stops} --seed {arguments.seed}`
 at commit {commit}, {platform.machine()} CPU with {os.cpu_count()} cores that others use too, {today}.
 
-{arguments.records} trajectories with two pictures of {epoch_data.EDGE} pixels, in ArrayRecord files. All six modes of each
-are {found.samples} samples in {found.rows} rows, a little more than an epoch, because the modes end theirs at different
+{arguments.records:,} trajectories with two pictures of {epoch_data.EDGE} pixels in ArrayRecord files: {found.samples:,}
+samples of all six modes in {found.rows:,} rows, a little more than an epoch, because the modes end theirs at different
 rows. The hosts were stopped {len(found.stops)} times with `kill -9`, and others went on. Every row is there once and is
 that of an undisturbed run, told from its tokens; in its first epoch every mode has every record once.
 {beam}
@@ -223,7 +223,7 @@ that of an undisturbed run, told from its tokens; in its first epoch every mode 
 {table}
 
 The rest was streamed by {hosts} host(s) with {workers} worker(s) each. The undisturbed run, one host with two workers,
-took {found.undisturbed:.0f} s, {speed:.0f} rows/s; the one with the stops {found.disturbed:.0f} s, their starts included.
+took {found.undisturbed:.0f} s, {speed:.0f} rows/s; the one with the stops {found.disturbed:.0f} s, with their starts.
 """
 
 

@@ -78,7 +78,7 @@ def open_rows(folder: pathlib.Path) -> PackedRows:
 
 
 def seen(rows: PackedRows, und: dict[str, np.ndarray]) -> list[tuple[int, int]]:
-    """What a row holds, sorted: (mode, number of the record) of each sample, told from its tokens, not from the plan."""
+    """What a row holds, sorted: (mode, number of the record) of each sample; from its tokens, not from the plan."""
     words = rows.reader.processor.tokenizer
     used = und["position"] >= 0
     found = []
