@@ -114,7 +114,8 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:
     """(width, height) from the header, EXIF rotation taken into account.
 
-    The pixels of a PNG are decoded only if it has EXIF data, which may follow them.
+    The pixels of a PNG are decoded only if it has EXIF data, which may follow them; those of a TIFF always, since Pillow
+    turns it when it decodes it.
 
     Raises:
       UserError: bytes that are not an image, a truncated PNG, or one that would decode to more than
@@ -126,6 +127,8 @@ def encoded_size(content: bytes, key: str) -> tuple[int, int]:
                 raise UserError(f"record {key}: a PNG image is truncated; repair or remove the record")
             if b"eXIf" in content:
                 image.load()
+        elif image.format == "TIFF":
+            image.load()
         return (image.height, image.width) if _orientation(image) in (5, 6, 7, 8) else image.size
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -150,13 +150,16 @@ class PackedRows:
           StorageError: the storage went on answering with errors.
         """
         packed = list(self.plan.row(i))
+        damaged: set[tuple[int, int]] = set()  # of this row alone, so that the same ones replace them after a restart
         while True:
             try:
                 return read([self._placed(sample) for sample in packed])
             except DamagedSampleError as error:
                 if not self._replaces:
                     raise UserError(error.message) from error
-                packed[error.place : error.place + 1] = self._replacement(packed[error.place], error.message, i)
+                sample = packed[error.place]
+                damaged.add((sample.component, sample.sample))
+                packed[error.place : error.place + 1] = self._replacement(sample, damaged, error.message, i)
 
     def keys(self, i: int) -> list[str]:
         """The records packed into row ``i``, as ``mode:key``."""
@@ -177,16 +180,25 @@ class PackedRows:
             samples.segments(index),
         )
 
-    def _replacement(self, damaged: PackedSample, message: str, row: int) -> list[PackedSample]:
-        """Another sample of the mode that fits into the place of a damaged one: the next in the index, or none."""
-        component = self._components[damaged.component]
-        fits = np.all(component.samples.costs <= np.array(damaged.cost), axis=1)
-        fits[damaged.sample] = False
-        after = np.flatnonzero(np.roll(fits, -damaged.sample))
-        found = int(after[0] + damaged.sample) % len(fits) if len(after) else None
+    def _replacement(
+        self, sample: PackedSample, damaged: Collection[tuple[int, int]], message: str, row: int
+    ) -> list[PackedSample]:
+        """Another sample of the mode that fits into the place of a damaged one: the next in the index, or none.
+
+        Args:
+          sample: the damaged one.
+          damaged: (mode, sample) of all that were found to be damaged in this row.
+          message: what is wrong with it.
+          row: that it is in.
+        """
+        component = self._components[sample.component]
+        fits = np.all(component.samples.costs <= np.array(sample.cost), axis=1)
+        fits[[other for which, other in damaged if which == sample.component]] = False
+        after = np.flatnonzero(np.roll(fits, -sample.sample))
+        found = int(after[0] + sample.sample) % len(fits) if len(after) else None
         with self._lock:
-            self._replaced[damaged.component, damaged.sample] = found
-            replaced = sum(which == damaged.component for which, _ in self._replaced)
+            self._replaced[sample.component, sample.sample] = found
+            replaced = sum(which == sample.component for which, _ in self._replaced)
         if replaced > max(MAX_REPLACED * component.records, 1):
             raise UserError(
                 f"{component.name}: {replaced} samples of {component.records} could not be read, more than "
@@ -194,7 +206,7 @@ class PackedRows:
             )
         where = "left out" if found is None else f"replaced by sample {found} of {component.name}"
         logging.warning("row %d: %s; %s, as data.on_error says", row, message, where)
-        return [] if found is None else [damaged._replace(sample=found, dropped=0)]
+        return [] if found is None else [sample._replace(sample=found, dropped=0)]
 
     def _warn_oversize(self, entry: MixtureSource, oversize: np.ndarray) -> None:
         first = ", ".join(entry.source.key(int(record)) for record in oversize[:3])

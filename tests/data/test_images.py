@@ -100,7 +100,7 @@ def test_any_colour_space_becomes_rgb(mode):
     assert (decoded.mode, decoded.size) == ("RGB", (4, 2))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(0, 11))
 def test_exif_rotation_is_applied_and_read_from_the_header(kind, orientation):
     exif = PIL.Image.Exif()

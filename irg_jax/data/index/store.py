@@ -135,7 +135,8 @@ def _write(place: Path, name: str, arrays: Mapping[str, np.ndarray], rejected: S
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-        lines = [json.dumps(dataclasses.asdict(record), ensure_ascii=False) for record in rejected]
+        listed = sorted(rejected, key=lambda record: record.index)
+        lines = [json.dumps(dataclasses.asdict(record), ensure_ascii=False) for record in listed]
         (partial / REJECTED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         header = {"arrays": sorted(arrays)}
         (partial / _HEADER).write_text(json.dumps(header), encoding="utf-8")
