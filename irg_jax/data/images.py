@@ -114,8 +114,8 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:
     """(width, height) from the header, EXIF rotation taken into account.
 
-    The pixels of a PNG are decoded only if it has EXIF data, which may follow them; those of a TIFF always, since Pillow
-    turns it when it decodes it.
+    The pixels of a PNG are decoded only if it has EXIF data, which may follow them; those of a TIFF always, since
+    Pillow turns it when it decodes it.
 
     Raises:
       UserError: bytes that are not an image, a truncated PNG, or one that would decode to more than
