@@ -215,7 +215,7 @@ def test_mandatory_modes_that_contradict_the_weights_are_refused_with_the_shares
         processor=tiny.processor(), budgets=tiny.BUDGETS, max_sample_tokens=400, dropout=DropoutConfig(), seed=0,
         geometry=tiny.CONFIG.geometry,
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=r"contradicts the weights; .*improving_full_learning 0.\d+ instead of 0.100"):
+    with pytest.raises(ConfigError, match=r"contradicts the weights .*improving_full_learning 0.\d+ instead of 0.100"):
         PackedRows(uneven, rows_per_pack=1, **arguments)
     assert PackedRows(uneven, rows_per_pack=8, **arguments)[0].und
 
