@@ -89,7 +89,7 @@ class Hosts:
         """Waits until all hosts have written down so many batches."""
         while min(self.done()) < batches:
             assert not any(process.poll() is not None for process in self._processes), "a host has ended too early"
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def kill(self) -> None:
         for process in self._processes:
@@ -183,7 +183,8 @@ def run(folder: pathlib.Path, records: int, stops: int, seed: int, beam: str | N
         seconds.append(time.monotonic() - start)
     (whole, _), (stopped, where) = made
     assert stopped == whole, "the rows are not those of the undisturbed run"
-    return Result(check_epoch(rows, stopped, last, records), last, where, *seconds)
+    # With a plan of its own, which goes through the rows once more: one that has gone far is slow at going back.
+    return Result(check_epoch(epoch_data.open_rows(folder / "data"), stopped, last, records), last, where, *seconds)
 
 
 def main() -> None:

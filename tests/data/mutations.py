@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import zlib
 
 _ODD = ["", " ", "\0", "\ud800", "￿", "<image>", "x" * 5000, "data:image/png;base64,", "../x", "/", "gs://x", "a" * 300]
 _VALUES = [None, True, False, 0, -1, 10**400, 1e999, float("nan"), 0.5, [], {}, [None], {"": None}, [[]], *_ODD]
@@ -32,6 +33,16 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
             made[at : at + length] = bytes([rng.choice((0, 0x7F, 0x80, 0xFF))]) * length
         else:
             del made[at:]
+    return bytes(made)
+
+
+def with_checksums(png: bytes) -> bytes:
+    """A PNG whose chunks have right checksums, without which nothing behind them is looked at."""
+    made, start = bytearray(png), 8
+    while start + 12 <= len(made):
+        end = start + 8 + int.from_bytes(made[start : start + 4])
+        made[end : end + 4] = zlib.crc32(made[start + 4 : end]).to_bytes(4)
+        start = end + 4
     return bytes(made)
 
 

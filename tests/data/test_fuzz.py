@@ -1,7 +1,8 @@
 """Whatever a record or a picture holds, reading it gives a value or a UserError: no other exception, hang or flood.
 
 Each test makes bad inputs out of good ones, always the same ones, for as long as it may. ``IRG_FUZZ_SECONDS`` is how
-long, and ``IRG_FUZZ_SEED`` makes other ones.
+long, and ``IRG_FUZZ_SEED`` makes other ones. The footers of parquet files are left alone: at some damage of theirs
+pyarrow ends the whole process.
 """
 
 import base64
@@ -33,7 +34,7 @@ from irg_jax.data.packing.layout import RowBuilder
 from irg_jax.data.sources import editing, irgl, llava, text_to_image, webdataset
 from irg_jax.data.sources.trajectories import TrajectorySource
 from tests import tiny
-from tests.data.mutations import mutated, mutated_json
+from tests.data.mutations import mutated, mutated_json, with_checksums
 
 SECONDS = float(os.environ.get("IRG_FUZZ_SECONDS", "2"))
 SEED = int(os.environ.get("IRG_FUZZ_SEED", "0"))
@@ -320,6 +321,8 @@ def test_pictures(kind):
     assert images.decode(KINDS[kind], "k").size == images.encoded_size(KINDS[kind], "k")
     for rng in rounds(kind):
         content, size = mutated(KINDS[kind], rng), None
+        if kind.startswith("PNG") and rng.random() < 0.7:
+            content = with_checksums(content)
         with survived():
             size = images.encoded_size(content, "k")
         with survived():

@@ -280,6 +280,6 @@ def _readable(work: Callable[[], T], path: AnyPath, what: str, retry_if: Callabl
     """Reads a file with ``retry``; other errors of the parquet reader become a UserError that names the file."""
     try:
         return retry(work, what, retry_if=retry_if)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one of the name of a column
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read as parquet ({reason}); fetch or write it again") from error

@@ -89,6 +89,13 @@ def test_bad_columns_are_named(tmp_path, columns, message):
         text_to_image.open_source(tmp_path)
 
 
+def test_a_column_whose_name_is_damaged_is_named_by_its_file(tmp_path):
+    path = write(tmp_path / "a.parquet", [(b"x", '{"a": "b"}')])
+    path.write_bytes(path.read_bytes().replace(b"captions", b"caption\xff"))
+    with pytest.raises(UserError, match=f"^{path}: cannot be read as parquet .*'utf-8' codec"):
+        text_to_image.open_source(tmp_path)
+
+
 def test_folders_without_rows_are_named(tmp_path):
     with pytest.raises(UserError, match=f"^{tmp_path}/none: no such folder"):
         text_to_image.open_source(tmp_path / "none")
