@@ -151,7 +151,7 @@ def _part(part: Any, where: str) -> Text | Image:
     if kind == "text":
         return Text(content, **flags)
     try:
-        return Image(decode_base64(content)[0], **flags)
+        return Image(decode_base64(content)[0], **flags)  # type: ignore[arg-type]  # only the flags
     except ValueError as error:
         problem = f"{where}.content is {shown(content)}, which is not base64 ({error})"
         raise UserError(f"{problem}; encode the image's bytes") from error
