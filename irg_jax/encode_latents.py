@@ -30,7 +30,7 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "folder of the latents of all splits", required=True, flag_values=FLAGS)
 _DTYPE = flags.DEFINE_enum(
-    "dtype", "float16", list(DTYPES), "of the stored moments; float32 trains bit for bit as the encoder does, others "
+    "dtype", "float16", list(DTYPES), "of the stored moments; float32 loses nothing, the others "
     "take half the space", flag_values=FLAGS
 )  # fmt: skip
 _MAX_SIZE = flags.DEFINE_integer(
