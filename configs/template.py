@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
         shapes=_section(
             format="irgl",
             dir="{workdir}/data/shapes",
+            latents="",  # of irg_jax.encode_latents, read instead of encoding images in the step
             world=_section(seed=0, train=8000, held_out=600, vocab=512),  # built if missing; None for your own data
         )
     )

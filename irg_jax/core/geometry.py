@@ -10,6 +10,8 @@ class TokenGeometry:
     Attributes:
       vocab: rows of the embedding.
       vae_stride: pixels per side of a generation token.
+      latent_patch: latents per side of a generation token.
+      latent_channels: of a latent.
       max_latent_size: side of the latent position table, in tokens.
       vit_patch: pixels per side of a ViT patch.
       vit_patches_per_side: side of the ViT position table, in patches.
@@ -17,6 +19,8 @@ class TokenGeometry:
 
     vocab: int
     vae_stride: int
+    latent_patch: int
+    latent_channels: int
     max_latent_size: int
     vit_patch: int
     vit_patches_per_side: int

@@ -57,17 +57,21 @@ class SourceConfig:
         files as IRGL was published; ``text_to_image``, ``editing``: parquet files, ``webdataset``: tar files,
         ``llava``: a JSONL file, as BAGEL reads them.
       dir: folder of the data set.
+      latents: irgl only: folder of ``irg_jax.encode_latents``, whose latents are read instead of encoding images in
+        the step; empty for none.
       world: irgl only: the generated data set to build if ``dir`` is missing; None builds nothing.
     """
 
     format: Literal["irgl", "published", "text_to_image", "webdataset", "editing", "llava"]
     dir: str
     world: WorldConfig | None = None
+    latents: str = ""
 
     def __post_init__(self) -> None:
         check(
             self.format == "irgl" or self.world is None, "world", f"format {self.format} is never built; set it to None"
         )
+        check(self.format == "irgl" or not self.latents, "latents", f"format {self.format} has none; leave it empty")
 
 
 class MixtureEntry(NamedTuple):
@@ -192,6 +196,12 @@ class DataConfig(ProcessorConfig):
             check(0 < entry.weight < math.inf, "mixture", weight)
             check(entry[:2] not in seen, "mixture", f"{entry.mode} is listed twice; add up its weights")
             seen.add(entry[:2])
+        without = [entry.source for entry in self.mixture if not self.sources[entry.source].latents]
+        check(
+            not without or not self.latents,
+            f"sources.{without[0]}.latents" if without else "sources",
+            "is empty, but other data sets of the mixture have latents; give all of them latents, or none",
+        )
         for name in ("initial_target", "thinking1"):
             needed = any(source.format == "irgl" for source in self.sources.values())
             check(not needed or getattr(self, name) is not None, name, "format irgl needs it, but it is None")
@@ -199,3 +209,8 @@ class DataConfig(ProcessorConfig):
         at_least(self, 1, "batch_size", "rows_per_pack", "max_sample_tokens", "threads")
         at_least(self, 0, "workers")
         above(self, 0, "buffer_gb")
+
+    @property
+    def latents(self) -> bool:
+        """Whether images come as latents that were computed ahead."""
+        return any(self.sources[entry.source].latents for entry in self.mixture)

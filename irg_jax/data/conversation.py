@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 
 @dataclasses.dataclass(frozen=True)
 class Text:
@@ -22,12 +24,14 @@ class Image:
       need_loss: a noised VAE block, whose velocity the model learns (mean squared error).
       need_vae: a clean VAE block.
       need_vit: a ViT block.
+      moments: of its VAE's posterior, float32 [h, w, 2·channels]; None where its pixels go through the VAE.
     """
 
     content: bytes
     need_loss: bool = False
     need_vae: bool = False
     need_vit: bool = False
+    moments: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,8 +129,8 @@ def conversation(trajectory: Trajectory, mode: Mode) -> Conversation:
     parts: list[Text | Image] = []
     for part in mode:
         if part.field in IMAGES:
-            flags = dict(zip(part._fields[1:], part[1:], strict=True))
-            parts.append(Image(getattr(trajectory, part.field), **flags))
+            content = getattr(trajectory, part.field)
+            parts.append(Image(content, part.need_loss, part.need_vae, part.need_vit))
         else:
             parts.append(Text(known[part.field], part.need_loss))
     return Conversation(trajectory.key, tuple(parts))

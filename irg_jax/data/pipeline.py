@@ -59,6 +59,7 @@ class PackedRows:
       rows_per_pack: see ``plan.Plan``.
       seed: of the order of the samples and of condition dropout.
       geometry: of the model, for the position tables.
+      latents: identifies the latents that images come as, if they are computed ahead.
       replaces: whether a sample that cannot be read is replaced by another one; else it is an error.
 
     Attributes:
@@ -83,6 +84,7 @@ class PackedRows:
         rows_per_pack: int,
         seed: int,
         geometry: TokenGeometry,
+        latents: str = "",
         replaces: bool = False,
     ):
         self._mixture, self._replaces = mixture, replaces
@@ -104,6 +106,8 @@ class PackedRows:
         weights = [(entry.name, entry.weight, entry.mandatory) for entry in mixture]
         planned = repr([plan.VERSION, weights, budgets.cost, max_sample_tokens, dropout, rows_per_pack, seed])
         self.fingerprint["plan"] = hashlib.blake2b(planned.encode(), digest_size=8).hexdigest()
+        if latents:
+            self.fingerprint["latents"] = latents
         self._plan = functools.partial(
             plan.Plan, self._components, budgets.cost, dropout=dropout, rows_per_pack=rows_per_pack, seed=seed
         )
@@ -297,5 +301,7 @@ class Batches(Iterator[dict]):
 def _row_bytes(budgets: Budgets) -> int:
     """Bytes of a whole row; one without padding has about half of them."""
     spec = layout.batch_spec(1, budgets)
-    leaves = [spec["images"], spec["sizes"], *(leaf for name in ("und", "gen", "vit") for leaf in spec[name].values())]
+    streams = ("und", "gen", "vit")
+    leaves = [leaf for name in streams for leaf in spec[name].values()]
+    leaves += [leaf for name, leaf in spec.items() if name not in streams]
     return sum(math.prod(shape) * dtype.itemsize for shape, dtype in leaves)

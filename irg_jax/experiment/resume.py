@@ -9,9 +9,10 @@ from irg_jax.core.errors import UserError
 
 # How, where and how long a run is computed, measured and saved changes no number beyond rounding. Other ``steps``
 # change the learning rates to come of a cosine schedule, which ends at the last step: a longer run wants that.
+# Latents may be moved; whether they are the same ones, the fingerprint of the data says.
 _FREE = re.compile(
     r"steps|data\.(threads|workers|buffer_gb|on_error)|(mesh|checkpoint|log|validation|evaluate)\..*|execution\.(?!dtype$).*"
-    r"|optim\.(accumulate|skip_nonfinite)"
+    r"|optim\.(accumulate|skip_nonfinite)|data\.sources\.[^.]+\.latents"
 )
 # What a person may want to change on the way, knowing that the run is not the one of its first config any more.
 _ON_REQUEST = re.compile(

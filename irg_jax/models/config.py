@@ -172,7 +172,13 @@ class ModelConfig:
     def geometry(self) -> TokenGeometry:
         """What the data pipeline has to know of this model."""
         return TokenGeometry(
-            self.decoder.vocab, self.vae_stride, self.max_latent_size, self.vit.patch, self.vit.patches_per_side
+            self.decoder.vocab,
+            self.vae_stride,
+            self.latent_patch,
+            self.vae.channels,
+            self.max_latent_size,
+            self.vit.patch,
+            self.vit.patches_per_side,
         )
 
 

@@ -30,7 +30,7 @@ def make_batch(config: StageConfig) -> dict:
     geometry = config.model.geometry
     processor, budgets = make_processor(config), factory.make_budgets(config.data, geometry)
     for divisor in _DIVISORS:
-        sample = _sample(config.data, divisor)
+        sample = _sample(config.data, divisor, budgets.moments)
         parts = layout.segments(sample, processor)
         cost = np.sum([part.cost for part in parts], axis=0)
         count = int(np.min(np.array(budgets.cost) // cost))
@@ -47,12 +47,14 @@ def make_batch(config: StageConfig) -> dict:
     return layout.stack([builder.row()] * config.data.batch_size, budgets)
 
 
-def _sample(data: DataConfig, divisor: int) -> Conversation:
+def _sample(data: DataConfig, divisor: int, shape: tuple[int, int, int] | None) -> Conversation:
     """A sample of ``improving_full_learning``."""
     size = data.vae_image.max_size
     png = images.encode_png(np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
     prompt, thinking1, thinking2 = (text(length // divisor) for length in LENGTHS.values())
-    clean, noised = Image(png, need_vae=True, need_vit=True), Image(png, need_loss=True)
+    moments = None if shape is None else np.zeros(shape, np.float32)
+    clean = Image(png, need_vae=True, need_vit=True, moments=moments)
+    noised = Image(png, need_loss=True, moments=moments)
     return Conversation(
         "bench", (Text(prompt), Text(thinking1, need_loss=True), clean, Text(thinking2, need_loss=True), noised)
     )

@@ -16,6 +16,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.data import factory
 from irg_jax.data.packing import layout
 from irg_jax.models.vae.factory import abstract_vae
+from irg_jax.models.vae.moments import EncodedAhead
 from irg_jax.planning.topology import Topology
 from irg_jax.sharding.batches import abstract_batch
 from irg_jax.training.config import StageConfig
@@ -100,6 +101,8 @@ def compile_step(program: Program, config: StageConfig, mesh: Mesh) -> Compiled:
 
 
 def _vae(config: StageConfig, mesh: Mesh) -> Any:
+    if not config.needs_vae:
+        return EncodedAhead(config.model.vae, digest="")
     replicated = NamedSharding(mesh, P())
     shapes = abstract_vae(config.model.vae)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated), shapes)

@@ -143,6 +143,9 @@ def _row_tokens(config: StageConfig) -> int:
 
 
 def _image_size(config: StageConfig) -> tuple[int, int]:
+    """(height, width) of the largest image that a step encodes."""
+    if config.data.latents:
+        return 0, 0
     return factory.make_budgets(config.data, config.model.geometry).image_size
 
 

@@ -48,9 +48,12 @@ def _process_of(device: jax.Device) -> int:
 
 
 def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
-    """The sharding of each part of a batch: rows over data and fsdp, tokens of the streams and the ViT over context."""
+    """The shardings of all parts that a batch may have.
+
+    Rows are sharded over data and fsdp, tokens of the streams and the ViT over context.
+    """
     rows, tokens = NamedSharding(mesh, P(ROWS)), NamedSharding(mesh, P(ROWS, TOKENS))
-    return {"und": tokens, "gen": tokens, "vit": tokens, "images": rows, "sizes": rows}
+    return {"und": tokens, "gen": tokens, "vit": tokens, "images": rows, "moments": rows, "sizes": rows}
 
 
 def abstract_batch(spec: Mapping[str, Any], mesh: Mesh) -> dict:

@@ -217,6 +217,14 @@ class StageConfig:
             not best or self.validation.every, "checkpoint.best", f"{best!r} is never measured: validation.every is 0"
         )
 
+    @property
+    def needs_vae(self) -> bool:
+        """Whether training encodes or decodes images: not where all of them come as latents."""
+        validation, data = self.validation, self.data
+        used = validation.sources or data.sources
+        encoded = data.latents and all(used[entry.source].latents for entry in data.mixture if entry.source in used)
+        return not (encoded if validation.every else data.latents) or bool(validation.every and validation.prompts)
+
     def _check_held_out(self) -> None:
         given = self.validation.sources
         for name in given:

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from irg_jax.models import flow
 from irg_jax.models.attention.spans import Spans
-from irg_jax.models.config import ModelConfig
+from irg_jax.models.config import ModelConfig, VAEConfig
 from irg_jax.models.cross_entropy import token_cross_entropy
 from irg_jax.models.transformer import Stream, UnifiedTransformer
 from irg_jax.models.vae.latents import patchify, to_unit
+from irg_jax.models.vae.moments import to_latents
 from irg_jax.sharding import activations
 
 KeyOf = Callable[[str], jax.Array]  # from the name of a stream in ``random_streams`` to its key at this step
@@ -50,30 +51,44 @@ def draw_flow(key_of: KeyOf, batch: dict, config: ModelConfig, shift: float) -> 
 
 
 def draw_posterior(key: jax.Array, batch: dict, config: ModelConfig) -> jax.Array:
-    """Draws the noise of the VAE's posterior, float32 [B, images, h, w, channels]."""
-    rows, images, height, width, _ = batch["images"].shape
-    factor, channels = config.vae.downsample, config.vae.channels
-    return jax.random.normal(key, (rows, images, height // factor, width // factor, channels))
+    """Draws the noise of the VAE's posterior, float32 [B, images, h, w, channels]: the same for pixels and moments."""
+    if "moments" in batch:
+        shape = batch["moments"].shape[:4]
+    else:
+        rows, images, height, width, _ = batch["images"].shape
+        shape = (rows, images, height // config.vae.downsample, width // config.vae.downsample)
+    return jax.random.normal(key, (*shape, config.vae.channels))
 
 
 def latent_tokens(vae: Any, latent_patch: int, batch: dict, noise: jax.Array | None = None) -> jax.Array:
-    """Encodes the images of a batch into the clean latent patches of its generation stream.
+    """The clean latent patches of the generation stream of a batch: its images encoded, or its moments sampled.
 
     Args:
-      vae: the frozen VAE.
+      vae: the frozen VAE; for a batch with moments only its config is read.
       latent_patch: latents per side of a token.
-      batch: its ``images``, their ``sizes`` and the generation stream are read.
+      batch: its ``images`` and their ``sizes``, or its ``moments``, and the generation stream are read.
       noise: of ``draw_posterior``; without it the posterior's mean is taken.
 
     Returns:
       float32 [B, G, channels], without gradient; arbitrary where the stream is padding.
     """
     gen = batch["gen"]
-    tokens = _encode_images(vae, latent_patch, (batch["images"], batch["sizes"], noise))
+    if "moments" in batch:
+        tokens = _sample_moments(vae.config, latent_patch, batch["moments"], noise)
+    else:
+        tokens = _encode_images(vae, latent_patch, (batch["images"], batch["sizes"], noise))
     count, rows, columns, channels = tokens.shape[1:]
     index = (gen["image"] * rows + gen["patch_row"]) * columns + gen["patch_column"]
     tokens = tokens.reshape(len(tokens), count * rows * columns, channels)
     return jax.lax.stop_gradient(jnp.take_along_axis(tokens, index[..., None], axis=1))
+
+
+def _sample_moments(config: VAEConfig, latent_patch: int, moments: jax.Array, noise: jax.Array | None) -> jax.Array:
+    """Latent patches [B, images, rows, columns, channels] of moments [B, images, h, w, 2·channels]."""
+    batch, images, *_ = moments.shape
+    latents = to_latents(config, moments, noise)
+    tokens = patchify(latents.reshape(batch * images, *latents.shape[2:]), latent_patch)
+    return activations.gather_tokens(tokens.reshape(batch, images, *tokens.shape[1:]))
 
 
 def _encode_images(vae: Any, latent_patch: int, inputs: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
@@ -107,7 +122,7 @@ def token_losses(model: UnifiedTransformer, batch: dict, x0: jax.Array, draws: F
 
     Args:
       model: the transformer.
-      batch: see ``data.packing.layout.batch_spec``; its ``images`` are not read.
+      batch: see ``data.packing.layout.batch_spec``; its ``images`` or ``moments`` are not read.
       x0: of ``latent_tokens``.
       draws: of ``draw_flow``.
     """

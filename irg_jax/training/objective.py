@@ -35,7 +35,7 @@ class Loss(Protocol):
         Args:
           model: with the weights that are trained.
           frozen: what is not trained, such as a reference model.
-          batch: see ``data.packing.layout.batch_spec``, without its images.
+          batch: see ``data.packing.layout.batch_spec``, without its images or their moments.
           x0: clean latent patches of the generation stream, float32 [B, G, channels].
           draws: this microbatch's of ``draw``.
           counts: of ``count``, of the whole batch.

@@ -36,7 +36,7 @@ class FrozenParams(NamedTuple):
     """What a step reads and never updates: not trained, not averaged, not in its checkpoints.
 
     Attributes:
-      vae: encodes images into latents.
+      vae: encodes images into latents; an ``EncodedAhead`` where all of them are encoded already.
       base: the weights that a LoRA run keeps fixed; empty where the whole model trains.
       reference: the weights of a second model that a loss compares with; None where it does not.
     """

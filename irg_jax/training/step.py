@@ -31,7 +31,7 @@ class Step:
             if self._encode is None:
                 return self._update(state, frozen, batch)
             x0 = self._encode(state.step, frozen, batch)
-            return self._update(state, frozen, _without_pixels(batch), x0)
+            return self._update(state, frozen, _without_images(batch), x0)
 
     def compile(self, state: TrainState, frozen: FrozenParams, batch: dict) -> "Step":
         """The same step, compiled for these shapes and shardings only; nothing runs."""
@@ -47,7 +47,7 @@ class Step:
             x0 = jax.ShapeDtypeStruct(
                 encode.out_info.shape, encode.out_info.dtype, sharding=batch_shardings(self._mesh)["gen"]
             )
-            return [encode, self._update.lower(state, frozen, _without_pixels(batch), x0)]
+            return [encode, self._update.lower(state, frozen, _without_images(batch), x0)]
 
 
 def make_step(
@@ -76,8 +76,8 @@ def make_step(
       mesh: the state's.
 
     Returns:
-      the step; its metrics are those of the loss and, as scalars, ``grad_norm``, ``lr``, the counts of tokens
-      ``tokens/…``, and the visible ``pairs`` of attention.
+      the step, for batches of ``shard_batch``; its metrics are those of the loss and, as scalars, ``grad_norm``,
+      ``lr``, the counts of tokens ``tokens/…``, and the visible ``pairs`` of attention.
     """
     freeze = freeze_steps(spec.abstract.params, optim.freeze)
 
@@ -139,22 +139,23 @@ def make_step(
         return new, metrics
 
     def step(state: TrainState, frozen: FrozenParams, batch: dict) -> tuple[TrainState, dict]:
-        return update(state, frozen, _without_pixels(batch), encode(state.step, frozen, batch))
+        return update(state, frozen, _without_images(batch), encode(state.step, frozen, batch))
 
-    replicated, rows = NamedSharding(mesh, PartitionSpec()), batch_shardings(mesh)
+    replicated, latents = NamedSharding(mesh, PartitionSpec()), batch_shardings(mesh)["gen"]
+    # A batch keeps the shardings that it comes with: what is in it depends on where its images are encoded.
     jit = functools.partial(jax.jit, donate_argnums=0, out_shardings=(spec.shardings, replicated))
     if execution.vae_encode == "in_step":
-        return Step(jit(step, in_shardings=(spec.shardings, None, rows)), None, mesh)
+        return Step(jit(step, in_shardings=(spec.shardings, None, None)), None, mesh)
     return Step(
-        jit(update, in_shardings=(spec.shardings, None, _without_pixels(rows), rows["gen"])),
-        jax.jit(encode, in_shardings=(replicated, None, rows), out_shardings=rows["gen"]),
+        jit(update, in_shardings=(spec.shardings, None, None, latents)),
+        jax.jit(encode, in_shardings=(replicated, None, None), out_shardings=latents),
         mesh,
     )
 
 
-def _without_pixels(batch: dict) -> dict:
+def _without_images(batch: dict) -> dict:
     """The parts of a batch that are needed once its images are encoded."""
-    return {name: part for name, part in batch.items() if name != "images"}
+    return {name: part for name, part in batch.items() if name not in ("images", "moments")}
 
 
 def visible_pairs(stream: dict) -> jax.Array:

@@ -19,6 +19,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.tree import count_weights
 from irg_jax.data import factory, pipeline, tokenizer
 from irg_jax.data.packing import layout
+from irg_jax.models.vae import moments
 from irg_jax.sharding import processes
 from irg_jax.sharding.batches import abstract_batch, batch_shardings, local_rows, replicate, shard_batch
 from irg_jax.sharding.mesh import make_mesh
@@ -75,9 +76,13 @@ def train(
     logging.info("%s: %s weights on %d device(s)", label, f"{count_weights(spec.abstract.params):,}", mesh.size)
 
     # --- data: every process plans the same rows
-    rows = factory.make_packed_rows(config.data, config.model.geometry)
-    processes.check_same("training data", rows.fingerprint)
     processes.run_on_primary(lambda: _copy_assets(config, workdir), "assets")
+    vae: Any = assets.open_vae(config.model.vae, workdir)
+    digest_of_vae = moments.digest(vae) if config.data.latents else ""
+    rows = factory.make_packed_rows(config.data, config.model.geometry, vae=digest_of_vae)
+    processes.check_same("training data", rows.fingerprint)
+    if not config.needs_vae:
+        vae = moments.EncodedAhead(config.model.vae, digest_of_vae)
 
     with Checkpointer(
         workdir / "checkpoints",
@@ -101,7 +106,7 @@ def train(
         else:
             state = spec.init(config.seed)
         require_space(workdir, state, len(checkpoints.steps()))
-        frozen = FrozenParams(replicate(assets.open_vae(config.model.vae, workdir), mesh), base)
+        frozen = FrozenParams(replicate(vae, mesh), base)
 
         step = _compile(program, config, frozen, mesh, label)
 

@@ -59,6 +59,7 @@ class RowBuilder:
         self._processor = processor
         latents, patches = geometry.max_latent_size, geometry.vit_patches_per_side
         self._sides = {Kind.VIT: patches, Kind.CLEAN: latents, Kind.NOISED: latents}
+        self._latent_patch = geometry.latent_patch
         self._position = 0
         self._und: list[dict] = []
         self._gen: list[dict] = []
@@ -91,14 +92,18 @@ class RowBuilder:
                 ids = self._processor.tokenizer.encode(part.content)
                 _check_planned(conversation.key, segment.part, "tokens", len(ids), segment.length)
                 rope += self._add_text(ids, segment.learned, rope, end, mode)
+                continue
+            if segment.kind != Kind.VIT and part.moments is not None:
+                picture, side = part.moments, self._latent_patch
+                grid = picture.shape[0] // side, picture.shape[1] // side
             else:
                 if segment.part not in decoded:
                     decoded[segment.part] = images.decode(part.content, conversation.key)
-                image = decoded[segment.part]
                 transform = self._transform(segment.kind)
-                _check_planned(conversation.key, segment.part, "patches", transform.grid(*image.size), segment.grid)
-                self._add_block(segment, transform(image), rope, end, mode)
-                rope += segment.kind != Kind.NOISED
+                picture, grid = transform(decoded[segment.part]), transform.grid(*decoded[segment.part].size)
+            _check_planned(conversation.key, segment.part, "patches", grid, segment.grid)
+            self._add_block(segment, picture, rope, end, mode)
+            rope += segment.kind != Kind.NOISED
 
     def _transform(self, kind: Kind) -> ImageTransform:
         return self._processor.vit_transform if kind == Kind.VIT else self._processor.vae_transform
@@ -119,7 +124,7 @@ class RowBuilder:
         self._position += n
         return n
 
-    def _add_block(self, segment: Segment, pixels: np.ndarray, rope: int, end: int, mode: int) -> None:
+    def _add_block(self, segment: Segment, picture: np.ndarray, rope: int, end: int, mode: int) -> None:
         t = self._processor.tokenizer
         rows, columns = segment.grid
         n, start = rows * columns, self._position
@@ -130,7 +135,7 @@ class RowBuilder:
         edges = np.array([start, start + n + 1], np.int32)
         if segment.kind == Kind.VIT:
             first = self._counts["vit"]
-            patches = images.patchify(pixels, self._processor.vit_transform.stride)
+            patches = images.patchify(picture, self._processor.vit_transform.stride)
             self._append(
                 self._vit, "vit", n, patches=patches, pos_id=pos_id, position=np.arange(first, first + n),
                 start=np.full(n, first), end=np.full(n, first + n),
@@ -146,7 +151,7 @@ class RowBuilder:
                 patch_column=np.tile(np.arange(columns), rows), pos_id=pos_id,
                 noised=np.full(n, noised), mode=np.full(n, mode),
             )  # fmt: skip
-            self._images.append(pixels)
+            self._images.append(picture)
         m = len(ids)
         self._append(
             self._und, "und", m, ids=ids, position=positions, rope=np.full(m, rope), start=np.full(m, start),
@@ -177,7 +182,8 @@ class Row(NamedTuple):
       gen: likewise of the generation stream.
       vit: likewise of the ViT's, without ``patches``.
       patches: uint8 [tokens, values] of each ViT block.
-      images: uint8 [height, width, 3] of each image that goes through the VAE.
+      images: of each image for the generation stream its pixels, uint8 [height, width, 3], or its moments, float32
+        [h, w, 2·channels].
     """
 
     und: dict[str, np.ndarray]
@@ -204,6 +210,8 @@ class Budgets:
       images: images that go through the VAE.
       image_size: (height, width) in pixels of the largest of those.
       vit_patch: values per ViT patch (patch · patch · 3).
+      moments: (h, w, 2·channels) of the moments of the largest image, where images come as moments; None where they
+        come as pixels.
     """
 
     und: int
@@ -212,6 +220,14 @@ class Budgets:
     images: int
     image_size: tuple[int, int]
     vit_patch: int
+    moments: tuple[int, int, int] | None = None
+
+    @property
+    def image_slot(self) -> tuple[str, tuple[int, int, int], np.dtype]:
+        """Where a batch holds its images: name, shape of one, dtype."""
+        if self.moments is None:
+            return "images", (*self.image_size, 3), np.dtype(np.uint8)
+        return "moments", self.moments, np.dtype(np.float32)
 
     @property
     def cost(self) -> tuple[int, int, int, int]:
@@ -250,11 +266,12 @@ def stack(rows: Sequence[Row], budgets: Budgets) -> dict:
                 out[name][i, : len(values)] = values
         return out
 
+    name, shape, dtype = budgets.image_slot
     batch: dict[str, Any] = {
         "und": padded("und", budgets.und, _UND),
         "gen": padded("gen", budgets.gen, _GEN),
         "vit": padded("vit", budgets.vit, _VIT),
-        "images": np.zeros((len(rows), budgets.images, *budgets.image_size, 3), np.uint8),
+        name: np.zeros((len(rows), budgets.images, *shape), dtype),
         "sizes": np.zeros((len(rows), budgets.images, 2), np.int32),
     }
     batch["vit"]["patches"] = patches = np.zeros((len(rows), budgets.vit, budgets.vit_patch), np.uint8)
@@ -263,9 +280,9 @@ def stack(rows: Sequence[Row], budgets: Budgets) -> dict:
         for block in row.patches:
             patches[i, first : first + len(block)] = block
             first += len(block)
-        for slot, size, pixels in zip(batch["images"][i], batch["sizes"][i], row.images, strict=False):
-            size[:] = pixels.shape[:2]
-            slot[: size[0], : size[1]] = pixels
+        for slot, size, image in zip(batch[name][i], batch["sizes"][i], row.images, strict=False):
+            size[:] = np.array(image.shape[:2]) * (budgets.image_size[0] // shape[0])
+            slot[: image.shape[0], : image.shape[1]] = image
     return batch
 
 
@@ -273,7 +290,9 @@ def batch_spec(rows: int, budgets: Budgets) -> dict:
     """Shapes and dtypes of a batch as a tree of (shape, dtype) leaves: what the step is compiled for.
 
     Streams ``und`` [rows, und], ``gen`` [rows, gen] and ``vit`` [rows, vit] hold one array per column; ``images`` is
-    uint8 [rows, images, height, width, 3], ``sizes`` the (height, width) in use, int32 [rows, images, 2].
+    uint8 [rows, images, height, width, 3], ``sizes`` the (height, width) of pixels in use, int32 [rows, images, 2].
+    Where images are encoded ahead, ``moments``, float32 [rows, images, h, w, 2·channels], is there instead of
+    ``images``: zeros beside an image, whose latents mean nothing.
     """
     streams: dict[str, tuple[int, dict]] = {
         "und": (budgets.und, _UND),
@@ -285,7 +304,8 @@ def batch_spec(rows: int, budgets: Budgets) -> dict:
         for stream, (n, columns) in streams.items()
     }
     spec["vit"]["patches"] = ((rows, budgets.vit, budgets.vit_patch), np.dtype(np.uint8))
-    spec["images"] = ((rows, budgets.images, *budgets.image_size, 3), np.dtype(np.uint8))
+    name, shape, dtype = budgets.image_slot
+    spec[name] = ((rows, budgets.images, *shape), dtype)
     spec["sizes"] = ((rows, budgets.images, 2), np.dtype(np.int32))
     return spec
 

@@ -163,7 +163,7 @@ def _part(part: Any, where: str, forms: set[str]) -> Text | Image:
         raise UserError(f"{problem}; encode the image's bytes") from error
     if form != "plain":
         forms.add(form)
-    return Image(decoded, **flags)
+    return Image(decoded, **flags)  # type: ignore[arg-type]  # only the flags
 
 
 def _fields(

@@ -11,6 +11,7 @@ from flax import nnx
 
 from irg_jax.models.config import FluxVAEConfig
 from irg_jax.models.layers import Linear, param
+from irg_jax.models.vae.moments import to_latents
 
 GROUPS = 32
 NORM_EPS = 1e-6
@@ -189,8 +190,8 @@ class FluxVAE(nnx.Module):
         self.decoder = Decoder(config, rngs=rngs)
         self.config = config
 
-    def posterior(self, pixels: jax.Array, sizes: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
-        """Mean and standard deviation of the latents, before scale and shift.
+    def moments(self, pixels: jax.Array, sizes: jax.Array | None = None) -> jax.Array:
+        """Mean and log-variance of the latents, before scale and shift.
 
         Args:
           pixels: [N, H, W, 3] in [−1, 1], sides multiples of ``config.downsample``.
@@ -198,19 +199,14 @@ class FluxVAE(nnx.Module):
             padding with any content, and a slot without an image has size 0. None: every image fills its array.
 
         Returns:
-          [N, H/f, W/f, channels] twice. Latents of padding are finite and mean nothing.
+          [N, H/f, W/f, 2·channels]. Moments of padding are finite and mean nothing.
         """
-        valid = None if sizes is None else _valid_mask(sizes, *pixels.shape[1:3])
-        mean, log_variance = jnp.split(self.encoder(pixels, valid), 2, axis=-1)
-        return mean, jnp.exp(0.5 * log_variance)
+        return self.encoder(pixels, None if sizes is None else _valid_mask(sizes, *pixels.shape[1:3]))
 
     def encode(self, pixels: jax.Array, sizes: jax.Array | None = None, noise: jax.Array | None = None) -> jax.Array:
-        """Scaled latents [N, H/f, W/f, channels]: the mean of the ``posterior``, or a sample mean + std·``noise``."""
+        """Scaled latents [N, H/f, W/f, channels]: the posterior's mean, or a sample mean + std·``noise``."""
         with jax.named_scope("vae_encode"):
-            latents, std = self.posterior(pixels, sizes)
-            if noise is not None:
-                latents = latents + std * noise.astype(std.dtype)
-            return self.config.scale * (latents - self.config.shift)
+            return to_latents(self.config, self.moments(pixels, sizes), noise)
 
     def decode(self, latents: jax.Array) -> jax.Array:
         """Pixels [N, H, W, 3] in about [−1, 1] from scaled latents [N, H/f, W/f, channels]."""

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from irg_jax.data import factory, pipeline
 from irg_jax.data.config import DropoutConfig
+from irg_jax.models.vae.moments import digest
 from irg_jax.sharding.batches import batch_shardings, local_rows, shard_batch
 from irg_jax.training import losses
 from irg_jax.training.config import StageConfig
@@ -90,7 +91,9 @@ class HeldOutLosses:
         sources = config.validation.sources or data.sources
         mixture = tuple(entry for entry in data.mixture if entry.source in sources)
         data = dataclasses.replace(data, sources=sources, mixture=mixture, dropout=DropoutConfig())
-        rows = factory.make_packed_rows(data, config.model.geometry, split="held_out")
+        rows = factory.make_packed_rows(
+            data, config.model.geometry, split="held_out", vae=digest(frozen.vae) if data.latents else ""
+        )
         local, shardings = local_rows(mesh, size, jax.process_index()), batch_shardings(mesh)
         batches = pipeline.Batches(rows, config.validation.batches, batch_size=size, offsets=local.rows)
         self._batches = [shard_batch(batch, shardings, local) for batch in batches]
