@@ -29,7 +29,10 @@ from irg_jax.data.processor import Processor
 from irg_jax.data.tokenizer import Tokenizer
 
 TOKENIZER = pathlib.Path(__file__).parent / "bagel_tiny" / "bagel"
-GEOMETRY = TokenGeometry(vocab=152064, vae_stride=16, vit_patch=14, max_latent_size=64, vit_patches_per_side=70)
+GEOMETRY = TokenGeometry(
+    vocab=152064, vae_stride=16, vit_patch=14, max_latent_size=64, vit_patches_per_side=70, latent_patch=2,
+    latent_channels=16,
+)  # fmt: skip
 BUDGETS = Budgets(und=24064, gen=15872, vit=22528, images=12, image_size=(1024, 1024), vit_patch=588)
 
 

@@ -68,7 +68,9 @@ class Plan:
             self._snapshots[start.row] = start
         self._spacing = SNAPSHOT_ROWS
         self._rows: collections.OrderedDict[int, tuple[PackedSample, ...]] = collections.OrderedDict()
+        # One planner plans ahead; another one goes again through rows that are cached no more.
         self._head = Planner(start=start or begin, **self._arguments)
+        self._behind: Planner | None = None
         self._lock = threading.Lock()
 
     def row(self, index: int) -> tuple[PackedSample, ...]:
@@ -76,16 +78,22 @@ class Plan:
         with self._lock:
             if index in self._rows:
                 return self._rows[index]
-            # Rows ahead are planned by the head; a row behind it that is not cached, by a planner of its own.
             snapshot = self._snapshots[max(row for row in self._snapshots if row <= index)]
-            planner = self._head
-            if not snapshot.row <= planner.next_row <= index:
-                planner = Planner(start=snapshot, **self._arguments)
+            planner = self._planner_before(index, snapshot)
             while planner.next_row <= index:
                 self._extend(planner)
             if planner.next_row > self._head.next_row:
                 self._head = planner
+            elif planner is not self._head:
+                self._behind = planner
             return self._rows[index]
+
+    def _planner_before(self, index: int, snapshot: Snapshot) -> Planner:
+        """The planner that has the fewest rows to plan up to one that is not cached."""
+        for planner in (self._head, self._behind):
+            if planner is not None and snapshot.row <= planner.next_row <= index:
+                return planner
+        return Planner(start=snapshot, **self._arguments)
 
     def snapshot(self, row: int) -> Snapshot:
         """The latest snapshot at or before a row, for a checkpoint."""
