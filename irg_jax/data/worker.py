@@ -13,9 +13,9 @@ from irg_jax.data import messages
 
 def main() -> None:
     """Receives the function to call, then its arguments, one after another; sends back what it returns or raises."""
-    # A terminal's Ctrl-C goes to the whole group: the parent finishes its step, for which it may need a row.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A terminal's Ctrl-C, and its end, go to the whole group: the parent finishes its step, and may need a row for it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the messages
     sys.stdin.close()
