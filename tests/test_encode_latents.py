@@ -21,6 +21,7 @@ def succeed(name, *flags):
     return done
 
 
+@pytest.mark.slow  # three trainings; tests/training/test_encode_ahead.py has the same path in one process
 def test_training_from_latents_has_the_losses_of_training_from_pixels(tmp_path):
     pixels, ahead, latents = (tmp_path / name for name in ("pixels", "ahead", "latents"))
     succeed("train", CONFIG, f"--workdir={pixels}", *FLAGS)
