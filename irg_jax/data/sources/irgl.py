@@ -138,7 +138,7 @@ def decode_base64(text: str) -> tuple[bytes, str]:
     if "\n" in text or "\r" in text:
         forms.append("line breaks")
         text = text.replace("\r", "").replace("\n", "")
-    if len(text) % 4 and "=" not in text:
+    if len(text) % 4 in (2, 3) and "=" not in text:
         forms.append("no padding")
         text += "=" * (-len(text) % 4)
     if "-" in text or "_" in text:
