@@ -321,7 +321,7 @@ BAD_PARTS = [
     (image(need_vae="true"), r'\.need_vae is "true"; it must be true or false'),
     ({"type": "image", "content": 7}, r"\.content is 7; it must be a string"),
     ({"type": "image", "content": ""}, r"\.content is empty; write it"),
-    ({"type": "image", "content": "iVBORw0K_-"}, r'\.content is "iVBORw0K_-", which is not base64'),
+    ({"type": "image", "content": "iVBORw0K_!"}, r'\.content is "iVBORw0K_!", which is not base64'),
     ({"type": "image", "content": "AAA_+AAA"}, r"\.content is .* which is not base64 \(it mixes the alphabet"),
     ({"type": "image", "content": "data:image/png;base64,"}, r"\.content is .* which is not base64 \(it has no bytes"),
     ({"type": "image", "content": "data:text/html;base64,AAAA"}, r"\.content is .* which is not base64"),
