@@ -14,6 +14,8 @@ from tests import commands
 from tests.curation import oracle
 from tests.curation.server import KEY, Server
 
+pytestmark = pytest.mark.slow  # trains a model and samples from it
+
 PROMPTS = ["a red circle", "a green square left of a yellow triangle and a blue cross", "three diamonds"]
 
 
