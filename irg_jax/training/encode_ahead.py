@@ -16,12 +16,12 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
 from irg_jax.core.small_files import make_folder, write_json
 from irg_jax.core.storage import retry
-from irg_jax.data import images
+from irg_jax.data import array_record, images
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.index import scan
-from irg_jax.data.latents import header, record, writer
+from irg_jax.data.latents import header, record
 from irg_jax.data.latents.header import Header
-from irg_jax.data.latents.source import file_name
+from irg_jax.data.latents.source import WRITER_OPTIONS, file_name
 from irg_jax.data.sources.trajectories import TrajectorySource
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.data.trajectory import IMAGES
@@ -120,7 +120,7 @@ def encode_split(
         start, path = time.monotonic(), folder / file_name(number, count)
         records = _records(source, range(begins[number], begins[number + 1]), crcs, transform, encoder, dtype)
         try:
-            writer.write(path, records, about.records[number])
+            array_record.write(path, records, about.records[number], WRITER_OPTIONS)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error}); free the disk and give the same command") from error
         seconds = time.monotonic() - start

@@ -191,17 +191,17 @@ def test_float16_of_the_flux_moments_is_as_exact_as_its_bits(world, tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_a_killed_command_goes_on_with_what_is_missing(world, whole, tmp_path, monkeypatch, kept):
-    write = encode_ahead.writer.write
+    write = encode_ahead.array_record.write
 
-    def killed(path, records, count):
+    def killed(path, records, count, options):
         if int(path.name[:5]) == kept:
             next(iter(records))
             path.with_name(f".{path.name}.1").write_bytes(b"half")
             raise KeyboardInterrupt
-        write(path, records, count)
+        write(path, records, count, options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(encode_ahead.writer, "write", killed)
+        patch.setattr(encode_ahead.array_record, "write", killed)
         encode(world, tmp_path)
     assert len(list((tmp_path / "both").glob("*.array_record"))) == kept
     with pytest.raises(UserError, match=r"-of-00002.array_record: missing; the same irg_jax.encode_latents again"):

@@ -1,24 +1,19 @@
 """The second of two passes: the rows of a shard are read again, put together and written."""
 
-import contextlib
 import dataclasses
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from array_record.python import array_record_module
 
 from irg_jax.core.errors import UserError
+from irg_jax.data import array_record
 from irg_jax.data.importing import plan, scan
 from irg_jax.data.importing.features import Serializer
 from irg_jax.data.importing.row import Importer, Rejected, Row
 from irg_jax.data.trajectory import Trajectory, content_hash
-
-# One record per group, so that reading one at random decompresses no other; TFDS writes its shards so too.
-_OPTIONS = "group_size:1"
 
 
 class ChangedError(UserError):
@@ -40,20 +35,7 @@ def write_shard(path: Path, importer: Importer, shard: plan.Shard, defaults: Def
       ChangedError: the input has changed since it was scanned.
       OSError: it cannot be written.
     """
-    serialize = Serializer()
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        writer = array_record_module.ArrayRecordWriter(str(partial), _OPTIONS)
-        for trajectory in _trajectories(importer, shard, defaults):
-            writer.write(serialize(trajectory))
-        writer.close()
-        _make_last(partial, len(shard.ends))
-        os.replace(partial, path)
-    except RuntimeError as error:  # how the writer's library reports what the operating system says
-        raise OSError(str(error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    array_record.write(path, map(Serializer(), _trajectories(importer, shard, defaults)), len(shard.ends))
 
 
 def dump(shard: plan.Shard) -> bytes:
@@ -129,14 +111,3 @@ class _Rows:
         file, row, _, _ = self._importer.rejected(piece, number, "")
         where = file if row is None else f"{file} row {row}"
         raise ChangedError(f"{where}: has changed since the build began; start the build again")
-
-
-def _make_last(path: Path, records: int) -> None:
-    """Makes the file last; raises OSError if it is not complete, which a full disk may leave without an error."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    reader = array_record_module.ArrayRecordReader(str(path))
-    found = reader.num_records()
-    reader.close()
-    if found != records:
-        raise OSError(f"{path}: {found} of {records} records were written; is the disk full?")

@@ -1,22 +1,22 @@
 """Random access to moments that were computed ahead, and the trajectories of a mode with them."""
 
-import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from array_record.python import array_record_data_source, array_record_module
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import is_transient_or_gone, retry
 from irg_jax.data import modes
+from irg_jax.data.array_record import GROUPS_OF_ONE, ArrayRecords, count_records
 from irg_jax.data.conversation import Conversation, Image, Record
 from irg_jax.data.latents import header, record
 from irg_jax.data.latents.header import Header
 from irg_jax.data.modes import Mode
-from irg_jax.data.sources.trajectories import KIND, TrajectorySource, local_folder
+from irg_jax.data.sources.trajectories import ModeSource, TrajectorySource, local_folder
 from irg_jax.data.trajectory import IMAGES
 
+WRITER_OPTIONS = f"{GROUPS_OF_ONE},uncompressed"  # random bits do not compress
 _AGAIN = "encode the data set again with python -m irg_jax.encode_latents"
 
 
@@ -31,9 +31,7 @@ class Latents:
     def __init__(self, folder: Path, about: Header):
         self.folder, self.about = folder, about
         count = len(about.records)
-        self._records = array_record_data_source.ArrayRecordDataSource(
-            [_WholeFile(str(folder / file_name(i, count)), 0, n, n) for i, n in enumerate(about.records)]
-        )
+        self._records = ArrayRecords([(folder / file_name(i, count), n) for i, n in enumerate(about.records)])
 
     def __reduce__(self) -> tuple:
         return Latents, (self.folder, self.about)
@@ -47,21 +45,13 @@ class Latents:
         """
         what = f"{self.folder}: latents {index}"
         try:
-            content = retry(lambda: self._read(index), f"{what} cannot be read", retry_if=is_transient_or_gone)
+            content = retry(lambda: self._records[index], f"{what} cannot be read", retry_if=is_transient_or_gone)
             return record.unpack(content, self.about.channels, self.about.dtype)
         except (RuntimeError, ValueError, IndexError) as error:
             raise UserError(f"{what} are damaged ({' '.join(str(error).split())}); {_AGAIN}") from error
 
-    def _read(self, index: int) -> bytes:
-        try:
-            return self._records[index]
-        except Exception:
-            # A reader that has failed fails forever; a copy opens the files again.
-            self._records = copy.copy(self)._records
-            raise
 
-
-class ModeSourceWithLatents:
+class ModeSourceWithLatents(ModeSource):
     """The conversations of one mode with the moments of the images that the VAE would encode; see ``ModeSource``.
 
     Args:
@@ -70,18 +60,9 @@ class ModeSourceWithLatents:
       latents: of the same split.
     """
 
-    kind = KIND
-
     def __init__(self, trajectories: TrajectorySource, mode: Mode, latents: Latents):
-        self.trajectories, self.mode, self.latents = trajectories, mode, latents
-        self.files = trajectories.files
-
-    def __len__(self) -> int:
-        return len(self.trajectories)
-
-    def key(self, index: int) -> str:
-        """The key of a record; reads it."""
-        return self.trajectories[index].key
+        super().__init__(trajectories, mode)
+        self.latents = latents
 
     def read(self, index: int) -> Record:
         """The mode's conversation of a record that has the fields.
@@ -110,15 +91,6 @@ class ModeSourceWithLatents:
         return Record((Conversation(conversation.key, tuple(parts)),), crc)
 
 
-class _WholeFile(NamedTuple):
-    """What the reader of ArrayRecord calls a file instruction."""
-
-    filename: str
-    skip: int
-    take: int
-    examples_in_shard: int
-
-
 def file_name(number: int, count: int) -> str:
     """The name of a file of latents, one for each file of the data set."""
     return f"{number:05d}-of-{count:05d}.array_record"
@@ -142,9 +114,7 @@ def open_latents(directory: str, split: str, wanted: dict[str, Any]) -> Latents:
         path = folder / file_name(number, len(about.records))
         if not path.is_file():
             raise UserError(f"{path}: missing; the same irg_jax.encode_latents again writes what is not there")
-        reader = array_record_module.ArrayRecordReader(str(path))
-        found = reader.num_records()
-        reader.close()
+        found = count_records(path)
         if found != records:
             raise UserError(f"{path}: truncated, {found} of {records} records can be read; remove it and {_AGAIN}")
     return Latents(folder, about)

@@ -1,18 +1,16 @@
 """Trajectories from any TFDS data set in ArrayRecord format that has their features."""
 
-import copy
 import dataclasses
 import json
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from array_record.python import array_record_data_source, array_record_module
+from typing import TYPE_CHECKING, Any
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import is_transient_or_gone, is_url, retry
 from irg_jax.data import modes
+from irg_jax.data.array_record import ArrayRecords, count_records
 from irg_jax.data.checksum import checksum
 from irg_jax.data.conversation import Record, SourceFile
 from irg_jax.data.modes import Mode
@@ -30,15 +28,6 @@ _CHECKED = ("key", *CONTENTS)
 _METADATA = ("dataset_info.json", "features.json")
 
 
-class _WholeFile(NamedTuple):
-    """What the reader of ArrayRecord calls a file instruction."""
-
-    filename: str
-    skip: int
-    take: int
-    examples_in_shard: int
-
-
 class TrajectorySource:
     """Random access to the trajectories of one split; picklable, and read without TFDS.
 
@@ -52,10 +41,7 @@ class TrajectorySource:
     def __init__(self, directory: pathlib.Path, files: Sequence[SourceFile]):
         self.directory, self.files = directory, files
         self._length = sum(file.records for file in files)
-        # With the counts, no file is opened before one of its records is read.
-        self._records = array_record_data_source.ArrayRecordDataSource(
-            [_WholeFile(str(directory / file.path), 0, file.records, file.records) for file in files]
-        )
+        self._records = ArrayRecords([(directory / file.path, file.records) for file in files])
 
     def __reduce__(self) -> tuple:
         return TrajectorySource, (self.directory, self.files)
@@ -79,7 +65,7 @@ class TrajectorySource:
         where = self.where(index)
         try:
             # The file was there when the source was opened: if it is missing now, its mount may come back.
-            content = retry(lambda: self._read(index), f"{where} cannot be read", retry_if=is_transient_or_gone)
+            content = retry(lambda: self._records[index], f"{where} cannot be read", retry_if=is_transient_or_gone)
             values: dict[str, Any] = tf_example.parse(content)
             # Of the fields, since the bytes around them differ between two builds of the same records.
             crc = checksum(values.get(name, b"") for name in _CHECKED)
@@ -104,14 +90,6 @@ class TrajectorySource:
 
     def __repr__(self) -> str:
         return f"TrajectorySource({', '.join(str(self.directory / file.path) for file in self.files)})"
-
-    def _read(self, index: int) -> bytes:
-        try:
-            return self._records[index]
-        except Exception:
-            # A reader that has failed fails forever; a copy of the source opens the files again.
-            self._records = copy.copy(self._records)
-            raise
 
 
 class ModeSource:
@@ -206,20 +184,14 @@ def read_only_builder(directory: pathlib.Path) -> "tfds.core.DatasetBuilder":
 
 
 def _check_file(path: str, length: int) -> None:
-    """Raises UserError unless the ArrayRecord file is complete: its index is at the end, so truncation loses it."""
+    """Raises UserError unless the ArrayRecord file is complete."""
     if not os.path.isfile(path):
         raise UserError(f"{path}: missing; delete the data set and build it again")
-    # The reader takes a file that gives I/O errors for one without records; this raises them.
-    with open(path, "rb") as file:
-        file.seek(max(os.path.getsize(path) - 1, 0))
-        file.read()
-    reader = array_record_module.ArrayRecordReader(path)
-    found = reader.num_records()
+    found = count_records(path)
     if found != length:
         raise UserError(
             f"{path}: truncated, {found} of {length} records can be read; delete the data set and build it again"
         )
-    reader.close()
 
 
 def _single_line(error: Exception) -> str:

@@ -182,7 +182,7 @@ def test_a_mount_that_stays_away_is_a_storage_error_that_names_the_record(own, m
 
 def test_a_reader_that_has_failed_is_opened_again(own, monkeypatch):
     source = open_source(own, "train")
-    kind, left = type(source._records), [1, 2]
+    kind, left = type(source._records._source), [1, 2]
     read = kind.__getitem__
 
     def failing(records, index):
@@ -193,9 +193,9 @@ def test_a_reader_that_has_failed_is_opened_again(own, monkeypatch):
 
     monkeypatch.setattr(kind, "__getitem__", failing)
     monkeypatch.setattr(storage, "sleep", lambda seconds: None)
-    before = source._records
+    before = source._records._source
     assert source[7] == make_trajectory(3, "train", 7)
-    assert source._records is not before
+    assert source._records._source is not before
 
 
 def test_a_url_is_refused_because_the_format_cannot_be_read_from_it():
