@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import AnyPath, as_path, is_transient, is_url, retry, storage_reason
@@ -36,10 +37,21 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     if is_url(path):
         path.write_bytes(content)
         return
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that gets the name ``path`` once the block has ended, also where the machine loses its power.
+
+    Raises:
+      OSError: the file cannot be written; an earlier version of it is unchanged.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -1,13 +1,13 @@
 """records.jsonl and rejected.jsonl: whole files in the order of the input, written at the end of every run."""
 
 import json
-import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from irg_jax.core.small_files import replacing
 from irg_jax.core.storage import retry
 
 RECORDS, REJECTED = "records.jsonl", "rejected.jsonl"
@@ -52,13 +52,5 @@ class Lines:
         self._file.close()
 
     def _write(self, path: Path) -> None:
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with partial.open("wb") as file:
-                file.writelines(line for _, line in self.in_order())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            file.writelines(line for _, line in self.in_order())

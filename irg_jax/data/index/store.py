@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
+from irg_jax.core.outputs import check_output_folder
 from irg_jax.core.small_files import is_there, read_text
 from irg_jax.core.storage import AnyPath, as_path, is_url, storage_reason
 from irg_jax.data import modes
@@ -115,11 +115,8 @@ def _cache(directory: AnyPath) -> Path:
 
 def _can_write(place: Path) -> bool:
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place) as file:
-            file.write(b"x")
-            file.flush()
-    except OSError:
+        check_output_folder(place, "")
+    except UserError:
         return False
     return True
 
