@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import is_hidden
 from irg_jax.core.storage import AnyPath, is_transient, is_url, retry
 from irg_jax.data.importing.row import Rejected
 from irg_jax.data.importing.values import version
+from irg_jax.data.sources.files import walk
 
 _PIECE_BYTES = 256 << 20
 _BATCH = 16  # rows decoded together: a row may hold megabytes
@@ -58,7 +58,8 @@ def find_files(folder: AnyPath, names: Sequence[str] = ("",)) -> list[File]:
       UserError: none, or one that is not parquet: it has to be fetched again, since nobody knows how many rows it had.
       StorageError: the storage went on answering with errors.
     """
-    paths = [path for name in names for path in sorted(_walk(folder / name if name else folder, ()))]
+    folders = [folder / name if name else folder for name in names]
+    paths = [path for one in folders if one.is_dir() for path in sorted(walk(one, ".parquet"))]
     return [retry(lambda path=path: _file(folder, path), f"{path}: cannot be read") for path in paths]  # type: ignore[misc]
 
 
@@ -161,17 +162,3 @@ def _file(folder: AnyPath, path: AnyPath) -> File:
             raise
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read as parquet ({reason}); fetch it again or remove it") from error
-
-
-def _walk(folder: AnyPath, above: tuple[str, ...]) -> Iterator[AnyPath]:
-    """Files in a folder and in those in it, links followed; Spark and others write a file as a folder of files."""
-    real = str(folder if is_url(folder) else folder.resolve())
-    if real in above:
-        raise UserError(f"{folder}: is a link to a folder that it is in; remove it")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if is_hidden(path):
-            continue
-        if path.is_dir():
-            yield from _walk(path, (*above, real))
-        elif path.suffix == ".parquet":
-            yield path

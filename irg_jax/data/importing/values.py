@@ -9,6 +9,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.storage import AnyPath, is_transient, is_url, retry, storage_reason
 from irg_jax.data.importing import check
 from irg_jax.data.importing.row import Row
+from irg_jax.data.sources.records import unique_keys
 from irg_jax.data.trajectory import IMAGES
 
 TEXTS = ("prompt", "thinking1", "thinking2")
@@ -22,7 +23,7 @@ OTHER_FORMAT = "images in another format than their name says"
 def parse_object(content: bytes, where: str) -> dict[str, Any]:
     """A JSON object in UTF-8. Raises UserError for anything else, and for a key that appears twice."""
     try:
-        found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_distinct)
+        found = json.loads(content.decode("utf-8-sig"), object_pairs_hook=unique_keys)
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is not UTF-8 ({error})") from error
     except (ValueError, RecursionError) as error:
@@ -112,10 +113,3 @@ def _typed(values: Mapping[str, Any], name: str, kind: type) -> Any:
     if not isinstance(values[name], kind):
         raise UserError(f"{name} is {str(values[name])[:60]!r}, not {'a text' if kind is str else kind.__name__}")
     return values[name]
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):  # Python would keep the last one
-        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} appears twice in one object")
-    return dict(pairs)

@@ -14,12 +14,13 @@ def parse_json(text: str, where: str) -> Any:
       UserError: it is not JSON, or an object has a key twice, of which Python would keep the last.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is not valid JSON ({error}); repair or remove the record") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError where a key is there twice, of which Python would keep the last."""
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
