@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.files import load
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
 from irg_jax.core.outputs import check_output_file, check_output_folder
 from irg_jax.data.importing import build, stats, stats_plot, work, write
 from irg_jax.data.tokenizer import Tokenizer
+from irg_jax.training.config import parse_stage
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _FROM = flags.DEFINE_string(
@@ -69,6 +71,8 @@ _MAX_TOKENS = flags.DEFINE_integer(
 )
 _PLOT = flags.DEFINE_string("plot", None, ".png file for the distributions", flag_values=FLAGS)
 
+# The shipped configs whose mixtures --budgets is about.
+_STAGES = {"stage 1": "irg_7b_stage1", "stage 2": "irg_7b_stage2"}
 ACTIONS = {
     "irgl": (
         _FROM, _OUT, _COLUMNS, _HELD_OUT, _MAX_TEXT, _MAX_REJECTED, _SOURCE, _LICENCE, _BEAM_WORKERS, _BEAM_OPTIONS,
@@ -130,7 +134,8 @@ def _stats(arguments: Sequence[str]) -> None:
         check_output_file(_PLOT.value, "--plot")
         stats_plot.check(_PLOT.value)
     if _BUDGETS.value:
-        print(stats.propose_budgets(arguments[0], _given(_TOKENIZER), _BUDGETS.value))
+        stages = {name: parse_stage(load(config)).data for name, config in _STAGES.items()}
+        print(stats.propose_budgets(arguments[0], _given(_TOKENIZER), _BUDGETS.value, stages))
         return
     found = stats.collect(arguments[0], _TOKENIZER.value)
     print(stats.describe(found, _MAX_TOKENS.value))

@@ -1,6 +1,7 @@
 """The command as a user gives it: what it prints, and bad flags in one line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_stats_are_printed_and_plotted(toy, tmp_path):
     assert lines["initial_full_learning"][:2] == ["24", "0.00%"]
     assert lines["prompt"][0] == "24" and lines["image1"] == ["height", "24", *["256"] * 5]
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_stats_proposes_budgets_for_the_shipped_stages(toy):
+    done = commands.run("build_data", "stats", toy, f"--tokenizer={TOKENIZER}", "--budgets=40000")
+    assert done.returncode == 0, done.stderr
+    for stage, line in zip(("stage 1", "stage 2"), done.stdout.splitlines(), strict=True):
+        start = rf"{stage}: c.data.budgets.update\(und=(\d+), gen=(\d+), vit="
+        und, gen, *fill = map(float, re.match(rf"{start}.*# filled to (\S+) and (\S+)$", line).groups())
+        assert 38_900 < und + gen <= 40_000 and all(0.5 < share <= 1 for share in fill)
 
 
 def test_stats_without_a_tokenizer_are_of_characters(toy, capsys):

@@ -1,15 +1,13 @@
 """What is in a data set of trajectories: modes, lengths and image sizes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from irg_jax.core.errors import UserError
 from irg_jax.data import images, modes
-from irg_jax.data.config import DropoutConfig
+from irg_jax.data.config import DataConfig
 from irg_jax.data.images import ImageTransform
 from irg_jax.data.index import scan, trajectories
 from irg_jax.data.index.store import StoredIndex
@@ -24,19 +22,6 @@ from irg_jax.data.trajectory import IMAGES, Trajectory
 VAE = ImageTransform(1024, 512, 16)
 VIT = ImageTransform(980, 378, 14)
 AROUND = 2
-# The published mixtures, condition dropout and global batch of both stages.
-STAGES = {
-    "stage 1": (
-        ("initial_thinking_understanding_learning", 0.5, False),
-        ("initial_thinking_generation_learning", 0.5, True),
-        ("initial_full_learning", 1.0, True),
-        ("improving_thinking_understanding_learning", 0.5, False),
-        ("improving_thinking_generation_learning", 0.5, True),
-        ("improving_full_learning", 1.0, True),
-    ),
-    "stage 2": (("initial_full_learning", 1.0, True), ("improving_full_learning", 1.0, True)),
-}
-DROPOUT, ROWS_PER_PACK = DropoutConfig(vae=0.3), 8
 
 _PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -101,17 +86,21 @@ def index_all(directory: str | os.PathLike[str], tokenizer: Tokenizer) -> dict[s
       UserError: no data set there, or a damaged record.
       StorageError: the storage went on answering with errors.
     """
-    splits = read_only_builder(local_folder(directory)).info.splits
-    return {split: scan.index_trajectories(open_source(directory, split), split, tokenizer) for split in splits}
+    return {
+        split: scan.index_trajectories(open_source(directory, split), split, tokenizer) for split in splits(directory)
+    }
 
 
-def propose_budgets(directory: str | os.PathLike[str], tokenizer: str, tokens: int) -> str:
-    """Budgets of a row for the published mixtures of both stages (arXiv 2509.06945), as lines of a config.
+def propose_budgets(
+    directory: str | os.PathLike[str], tokenizer: str, tokens: int, stages: Mapping[str, DataConfig]
+) -> str:
+    """Budgets of a row for the mixtures of some stages, as lines of a config.
 
     Args:
       directory: the data set's folder.
       tokenizer: folder of the tokenizer.
       tokens: of a row, und and gen together.
+      stages: the data section of each, whose modes are all taken from this data set.
 
     Raises:
       UserError: as of ``collect``; or the data set has not the modes.
@@ -119,16 +108,22 @@ def propose_budgets(directory: str | os.PathLike[str], tokenizer: str, tokens: i
     processor = Processor(Tokenizer(tokenizer), VAE, VIT)
     rows = index_all(directory, processor.tokenizer)["train"].arrays["rows"]
     lines = []
-    for stage, weights in STAGES.items():
+    for stage, data in stages.items():
         mixture = [
-            (name, weight, mandatory, ModeSamples(rows, modes.MODES[name], processor))
-            for name, weight, mandatory in weights
+            (entry.mode, entry.weight, entry.mandatory, ModeSamples(rows, modes.MODES[entry.mode], processor))
+            for entry in data.mixture
         ]
         empty = [name for name, _, _, samples in mixture if not len(samples.records)]
         if empty:
             lines.append(f"{stage}: no record has the fields of {', '.join(empty)}")
             continue
-        found = fit_budgets(mixture, tokens, dropout=DROPOUT, rows_per_pack=ROWS_PER_PACK, max_sample_tokens=32768)
+        found = fit_budgets(
+            mixture,
+            tokens,
+            dropout=data.dropout,
+            rows_per_pack=data.rows_per_pack,
+            max_sample_tokens=data.max_sample_tokens,
+        )
         lines.append(
             f"{stage}: c.data.budgets.update(und={found.und}, gen={found.gen}, vit={found.vit}, "
             f"images={found.images})  # filled to {found.fill[0]:.3f} and {found.fill[1]:.3f}"
@@ -142,18 +137,14 @@ def read(directory: str | os.PathLike[str]) -> Iterator[tuple[str, Trajectory]]:
     Raises:
       UserError: no data set there, or a damaged record.
     """
-    folder = local_folder(directory)
-    builder = read_only_builder(folder)
-    decoders = {name: tfds.decode.SkipDecoding() for name in IMAGES}
-    for split in builder.info.splits:
-        source = builder.as_data_source(split=split, decoders=decoders)
-        for index in range(len(source)):
-            try:
-                values = source[index]
-            except (RuntimeError, ValueError) as error:
-                raise UserError(f"{folder}: record {index} of {split} is damaged ({error}); build it again") from error
-            fields = {name: value if name in IMAGES else value.decode() for name, value in values.items()}
-            yield split, Trajectory(**{name: fields[name] for name in Trajectory.__annotations__ if name in fields})
+    for split in splits(directory):
+        source = open_source(directory, split)
+        yield from ((split, source[index]) for index in range(len(source)))
+
+
+def splits(directory: str | os.PathLike[str]) -> list[str]:
+    """The names of the splits of a data set. Raises UserError where there is none."""
+    return list(read_only_builder(local_folder(directory)).info.splits)
 
 
 def members(found: Stats, mode: modes.Mode) -> np.ndarray:
@@ -209,10 +200,8 @@ def describe(found: Stats, max_tokens: int) -> str:
 
 
 def _blocks(sizes: np.ndarray, transform: ImageTransform) -> np.ndarray:
-    """Tokens of the block of each image; sizes repeat, so each is computed once."""
-    unique, where = np.unique(sizes, axis=0, return_inverse=True)
-    grids = [transform.grid(int(width), int(height)) for width, height in unique]
-    return np.array([rows * columns + AROUND for rows, columns in grids], np.int64)[where.reshape(-1)]
+    """Tokens of the block of each image."""
+    return transform.grids(sizes).prod(1) + AROUND
 
 
 def _percentiles(values: np.ndarray) -> list[int]:
