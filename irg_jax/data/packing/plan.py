@@ -104,15 +104,18 @@ class Plan:
         """The share of the samples that each mode gets, float64 [modes].
 
         At first the modes whose samples fit best are ahead, by what is in the window: so the shares are those of the
-        samples after the first few windows.
+        samples after the first few windows. The rows that are planned for it are kept for the run.
         """
-        planner = Planner(start=Snapshot.begin(len(self._components)), **self._arguments)
+        row, placed = min(self._snapshots), np.zeros(len(self._components), np.int64)
 
         def pack(windows: int) -> np.ndarray:
-            end = planner.placed.sum() + windows * planner.window
-            while planner.placed.sum() < end:
-                planner.next_pack()
-            return planner.placed.copy()
+            nonlocal row
+            end = placed.sum() + windows * self._head.window
+            while placed.sum() < end:
+                for _ in range(self._head.rows_per_pack):
+                    np.add.at(placed, [sample.component for sample in self.row(row)], 1)
+                    row += 1
+            return placed.copy()
 
         first, last = pack(_SHARE_WINDOWS), pack(_SHARE_WINDOWS)
         return (last - first) / (last - first).sum()
