@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from irg_jax.core.errors import UserError
-from irg_jax.data import images
 from irg_jax.data.conversation import Conversation, Record, Text
-from irg_jax.data.index.trajectories import MAX_TOKENS
-from irg_jax.data.packing.segment import Kind, Segment, block_kinds
+from irg_jax.data.index.trajectories import MAX_TOKENS, pixels
+from irg_jax.data.packing.segment import Kind, Segment, block_kinds, segment_costs
 from irg_jax.data.processor import Processor
 from irg_jax.data.tokenizer import Tokenizer
 
@@ -72,10 +71,7 @@ def _parts(conversation: Conversation) -> tuple[list[tuple], list[str]]:
             raise UserError(
                 f"record {conversation.key}: part {place} is an image without need_loss, need_vae or need_vit; set one"
             )
-        size = images.encoded_size(part.content, conversation.key)
-        if max(size) > MAX_TOKENS:
-            raise UserError(f"record {conversation.key}: an image of {size} pixels is too large; shrink it")
-        found.append((flags, size))
+        found.append((flags, pixels(part.content, conversation.key)))
     if not learned:
         raise UserError(f"record {conversation.key}: no part has need_loss, so nothing can be learned from it")
     return found, texts
@@ -105,19 +101,12 @@ class ConversationSamples:
         self._grids[Kind.VIT][is_image] = processor.vit_transform.grids(sizes[is_image])
         self._grids[Kind.NOISED][is_image] = processor.vae_transform.grids(sizes[is_image])
         self._grids[Kind.CLEAN] = self._grids[Kind.NOISED]
-        costs = np.zeros((len(parts), 4), np.int64)
         too_long = np.where(sizes[:, 0] >= MAX_TOKENS, 1 << 30, 0)  # nobody knows how long it is
-        costs[:, 0] = np.where(is_image, 0, sizes[:, 0] + 2 + too_long)
+        costs = np.where(is_image[:, None], 0, segment_costs(Kind.TEXT, sizes[:, 0]).astype(np.int64))
+        costs[:, 0] += np.where(is_image, 0, too_long)
         for flag, kind in ((_LOSS, Kind.NOISED), (_VAE, Kind.CLEAN), (_VIT, Kind.VIT)):
             block = is_image & ((flags & flag) > 0)
-            patches = np.where(block, self._grids[kind].astype(np.int64).prod(1), 0)
-            if kind == Kind.VIT:
-                costs[:, 0] += patches + 2 * block
-                costs[:, 2] += patches
-            else:
-                costs[:, 0] += 2 * block
-                costs[:, 1] += patches
-                costs[:, 3] += block
+            costs += np.where(block[:, None], segment_costs(kind, self._grids[kind].astype(np.int64).prod(1)), 0)
         sums = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(costs, axis=0)])
         self.costs = (sums[self._starts[1:]] - sums[self._starts[:-1]]).astype(np.int32)
         conditions = {Kind.TEXT: ~is_image & ((flags & _LOSS) == 0)}

@@ -8,7 +8,7 @@ import numpy as np
 from irg_jax.core.errors import UserError
 from irg_jax.data import images, modes
 from irg_jax.data.modes import Mode
-from irg_jax.data.packing.segment import Kind, Segment, block_kinds
+from irg_jax.data.packing.segment import Kind, Segment, block_kinds, segment_costs
 from irg_jax.data.processor import Processor
 from irg_jax.data.tokenizer import Tokenizer
 from irg_jax.data.trajectory import IMAGES, Trajectory
@@ -37,7 +37,7 @@ def describe(records: Sequence[tuple[int, Trajectory, int]], tokenizer: Tokenize
                 raise UserError(f"record {trajectory.key}: the prompt is empty; write one or remove the record")
             for name in IMAGES:
                 if content := getattr(trajectory, name):
-                    row[name] = _pixels(content, trajectory.key)
+                    row[name] = pixels(content, trajectory.key)
         except UserError as error:
             rejected.append((index, trajectory.key, str(error)))
             continue
@@ -51,7 +51,8 @@ def describe(records: Sequence[tuple[int, Trajectory, int]], tokenizer: Tokenize
     return rows, rejected
 
 
-def _pixels(content: bytes, key: str) -> tuple[int, int]:
+def pixels(content: bytes, key: str) -> tuple[int, int]:
+    """(width, height) of an image. Raises UserError if it is damaged, or larger than a column can hold."""
     width, height = images.encoded_size(content, key)
     if max(width, height) > MAX_TOKENS:
         raise UserError(f"record {key}: an image of {width} x {height} pixels is too large; shrink it")
@@ -95,21 +96,15 @@ class ModeSamples:
                 length = np.full(len(rows), constants[part.field]) if part.field in constants else rows[part.field]
                 self._segments.append((Kind.TEXT, part.need_loss, place))
                 self._lengths.append(np.asarray(length))
-                self.costs[:, 0] += length.astype(np.int32) + 2
+                self.costs += segment_costs(Kind.TEXT, np.asarray(length))
                 self.costs[:, 0] += np.where(length >= MAX_TOKENS, 1 << 30, 0)  # nobody knows how long it is
                 continue
             for kind in block_kinds(part.need_loss, part.need_vae, part.need_vit):
                 transform = processor.vit_transform if kind == Kind.VIT else processor.vae_transform
                 grids = transform.grids(rows[part.field])
-                patches = grids.prod(1).astype(np.int32)
                 self._segments.append((kind, kind == Kind.NOISED, place))
                 self._lengths.append(grids.astype(np.uint16))
-                if kind == Kind.VIT:
-                    self.costs[:, 0] += patches + 2
-                    self.costs[:, 2] += patches
-                else:
-                    self.costs += np.array([2, 0, 0, 1], np.int32)
-                    self.costs[:, 1] += patches
+                self.costs += segment_costs(kind, grids.prod(1))
 
     def segments(self, index: int) -> list[Segment]:
         """The segments of a sample, in order."""

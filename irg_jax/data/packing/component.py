@@ -76,7 +76,7 @@ class Component:
         epoch, offset = divmod(number, self.records)
         record = int(_order(seed, component, epoch, self.records)[offset])
         first, end = int(self._starts[record]), int(self._starts[record + 1])
-        rates = {Kind.TEXT: dropout.text, Kind.VIT: dropout.vit, Kind.CLEAN: dropout.vae, Kind.NOISED: 0.0}
+        rates = drop_rates(dropout)
         drops = any(rates[kind] for kind in self.samples.conditions)
         rng = _generator(seed, 2, component, number) if drops or self._has_variants else None
         if rng is not None and self._has_variants:
@@ -89,6 +89,11 @@ class Component:
                     dropped |= 1 << i
                     cost = cost - np.array(segment.cost)
         return PackedSample(component, sample, dropped, tuple(cost.tolist()), number, draw)
+
+
+def drop_rates(dropout: DropoutConfig) -> dict[Kind, float]:
+    """The probability that a condition is dropped, by kind of segment."""
+    return {Kind.TEXT: dropout.text, Kind.VIT: dropout.vit, Kind.CLEAN: dropout.vae, Kind.NOISED: 0.0}
 
 
 @functools.lru_cache(maxsize=64)

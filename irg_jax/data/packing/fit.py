@@ -8,7 +8,7 @@ import numpy as np
 from irg_jax.core.errors import UserError
 from irg_jax.data.config import DropoutConfig
 from irg_jax.data.index.samples import Samples
-from irg_jax.data.packing.component import Component
+from irg_jax.data.packing.component import Component, drop_rates
 from irg_jax.data.packing.planner import Planner, Snapshot
 
 MULTIPLE = 512  # of tokens, which suits the blocks of every attention kernel
@@ -82,13 +82,13 @@ def fit_budgets(
 def _und_share(mixture: Sequence[tuple[str, float, bool, Samples]], dropout: DropoutConfig) -> float:
     """The share of und tokens among those of the mixture, as if each sample took the mean of its mode."""
     rng = np.random.default_rng(0)
-    demand, rates = np.zeros(2), {"TEXT": dropout.text, "VIT": dropout.vit, "CLEAN": dropout.vae, "NOISED": 0.0}
+    demand, rates = np.zeros(2), drop_rates(dropout)
     for _, weight, _, samples in mixture:
         chosen = rng.integers(0, len(samples.records), min(len(samples.records), 512))
         costs = np.zeros(2)
         for sample in chosen.tolist():
             for segment in samples.segments(sample):
-                kept = 1.0 if segment.learned else 1 - rates[segment.kind.name]
+                kept = 1.0 if segment.learned else 1 - rates[segment.kind]
                 costs += kept * np.array(segment.cost[:2])
         demand += weight * costs / len(chosen)
     return float(demand[0] / demand.sum())
