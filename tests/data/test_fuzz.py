@@ -246,10 +246,7 @@ class OneRecord(TrajectorySource):
     """A source of the record with these bytes."""
 
     def __init__(self, content):
-        self._content, self._length = content, 1
-
-    def _read(self, index):
-        return self._content
+        self._length, self._records = 1, [content]
 
     def where(self, index):
         return "record 0"
