@@ -1,0 +1,1 @@
+"""The five benchmarks of the paper: their prompts, their layouts on disk, and their rules. No model code."""
