@@ -62,7 +62,7 @@ setup(
     ],
     extras_require={
         "test": [
-            "openai>=1.60",  # as the extra curate
+            "openai>=1.60",  # as the extra endpoints
             "ipykernel>=6.29",
             "mypy>=1.15",
             "nbclient>=0.10",
@@ -84,8 +84,8 @@ setup(
         "plot": ["matplotlib>=3.9"],
         # data.resize="simd"
         "simd": ["cykooz.resizer>=3"],
-        # The client of the teachers of irg_jax.curate.
-        "curate": ["openai>=1.60"],
+        # The client of teachers (irg_jax.curate) and judges (irg_jax.evaluate).
+        "endpoints": ["openai>=1.60"],
         # build_data at scale. Beam bounds protobuf, pyarrow and pillow from above.
         "beam": ["apache-beam>=2.60"],
     },

@@ -21,15 +21,15 @@ from irg_jax.core.small_files import write_text
 from irg_jax.core.storage import is_url
 from irg_jax.curation import estimate, page
 from irg_jax.curation.config import CurateConfig, parse_config
-from irg_jax.curation.endpoint import import_openai, read_key
-from irg_jax.curation.journal import FILE as JOURNAL
-from irg_jax.curation.journal import Journal
 from irg_jax.curation.outputs import RECORDS, REJECTED
 from irg_jax.curation.pipeline import Pipeline
 from irg_jax.curation.prompts import check_inputs, read_entries
 from irg_jax.curation.steps import needs
 from irg_jax.curation.template import load_templates
 from irg_jax.curation.weak_images import open_checkpoint, sampling_changes
+from irg_jax.endpoints.endpoint import import_openai, read_key
+from irg_jax.endpoints.journal import FILE as JOURNAL
+from irg_jax.endpoints.journal import Journal
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _PROMPTS = flags.DEFINE_string(

@@ -287,5 +287,6 @@ def test_without_the_client_library_one_line_says_what_to_install(capfd, tmp_pat
     with Server(oracle.Oracle(records)) as server:
         status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"))
     assert status == 2 and lines == [
-        "error: irg_jax.curate needs the package openai; install the extra curate: pip install 'irg-jax[curate]'"
+        "error: endpoints are asked with the package openai; install the extra endpoints: "
+        "pip install 'irg-jax[endpoints]'"
     ]

@@ -6,8 +6,8 @@ import pathlib
 import irg_jax
 
 BELOW_TO_ABOVE = [
-    *("core", "sharding", "models", "data", "worlds", "checkpoints"),
-    *("sampling", "training", "perf", "planning", "reporting", "curation", "experiment"),
+    *("core", "sharding", "models", "data", "worlds", "endpoints", "benchmarks", "checkpoints"),
+    *("sampling", "training", "perf", "planning", "reporting", "curation", "evaluation", "experiment"),
 ]
 PACKAGE = pathlib.Path(irg_jax.__file__).parent
 

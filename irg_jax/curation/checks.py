@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from irg_jax.curation.config import ChecksConfig
-from irg_jax.curation.pictures import Picture
+from irg_jax.endpoints.pictures import Picture
 
 HEADINGS = (
     "### Detailed Explanation of Required Improvements:",

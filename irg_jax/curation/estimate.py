@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from irg_jax.curation.config import CurateConfig
-from irg_jax.curation.journal import Spending
 from irg_jax.curation.prompts import Entry
-from irg_jax.curation.teachers import price_of
 from irg_jax.curation.template import Template
+from irg_jax.endpoints.client import price_of
+from irg_jax.endpoints.journal import Spending
 
 CHARS_PER_TOKEN = 4  # of English prose; other languages have fewer
 _MAIN_TEMPLATE = {"thinking1": "thinking1", "thinking2": "thinking2"}

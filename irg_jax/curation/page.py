@@ -9,9 +9,9 @@ from typing import Any
 
 from irg_jax.core.small_files import write_text
 from irg_jax.curation.config import STEPS
-from irg_jax.curation.journal import Spending
 from irg_jax.curation.outputs import RECORDS, REJECTED, Lines
 from irg_jax.data.images import encoded_size
+from irg_jax.endpoints.journal import Spending
 from irg_jax.reporting.gallery import MIN_SMOOTH_SIDE, thinking_html
 from irg_jax.reporting.page import document
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from irg_jax.core.errors import StorageError, UserError
 from irg_jax.curation.config import CurateConfig
-from irg_jax.curation.journal import Journal
-from irg_jax.curation.ledger import Ledger, Stopped
 from irg_jax.curation.outputs import Lines
-from irg_jax.curation.pictures import PictureFolder
 from irg_jax.curation.prompts import Entry
 from irg_jax.curation.steps import Draft, Rejected, Steps
-from irg_jax.curation.teachers import Teacher
 from irg_jax.curation.template import Template
 from irg_jax.curation.weak_images import WeakImages
+from irg_jax.endpoints.client import Client
+from irg_jax.endpoints.journal import Journal
+from irg_jax.endpoints.ledger import Ledger, Stopped
+from irg_jax.endpoints.pictures import PictureFolder
 from irg_jax.reporting.wording import duration
 
 _LOG_EVERY = 10.0  # seconds
@@ -62,7 +62,7 @@ class Pipeline:
         self._ledger = Ledger(config.budget, journal.spent, self._stop)
         pictures = PictureFolder(out)
         teachers = {
-            step: Teacher(step, teacher, config.requests, pictures, journal, self._ledger, self._stop)
+            step: Client(step, teacher, config.requests, pictures, journal, self._ledger, self._stop)
             for step, teacher in config.teachers().items()
         }
         self._steps = Steps(config, teachers, templates, pictures)

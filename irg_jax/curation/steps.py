@@ -7,13 +7,13 @@ from typing import Any
 from irg_jax.core.errors import UserError
 from irg_jax.curation.checks import Fault, check_picture, check_thinking1, check_thinking2
 from irg_jax.curation.config import STEPS, ChecksConfig, CurateConfig
-from irg_jax.curation.endpoint import RefusedError
-from irg_jax.curation.journal import Answer
-from irg_jax.curation.pictures import Picture, PictureFolder
 from irg_jax.curation.prompts import Entry
-from irg_jax.curation.request import Message, Part, Request
-from irg_jax.curation.teachers import Teacher
 from irg_jax.curation.template import Template
+from irg_jax.endpoints.client import Client
+from irg_jax.endpoints.endpoint import RefusedError
+from irg_jax.endpoints.journal import Answer
+from irg_jax.endpoints.pictures import Picture, PictureFolder
+from irg_jax.endpoints.request import Message, Part, Request
 
 _DIGEST_IN_RECORD = 16  # hexadecimal digits of a template's digest
 _CHECKS: dict[str, Callable[[str, str, ChecksConfig], Fault | None]] = {
@@ -84,7 +84,7 @@ class Steps:
     """
 
     def __init__(
-        self, config: CurateConfig, teachers: Mapping[str, Teacher], templates: Mapping[str, Template],
+        self, config: CurateConfig, teachers: Mapping[str, Client], templates: Mapping[str, Template],
         pictures: PictureFolder,
     ):  # fmt: skip
         self._config, self._teachers, self._templates, self._pictures = config, teachers, templates, pictures
@@ -162,8 +162,8 @@ class Steps:
 
     def _ask(self, step: str, template: Template, messages: tuple[Message, ...], attempt: int) -> Answer:
         teacher = self._teachers[step]
-        options = teacher.config.options
-        request = Request(step, teacher.config.model, template.digest, options, messages, attempt)
+        config = teacher.config
+        request = Request(step, config.model, template.digest, config.options, config.max_tokens, messages, attempt)
         try:
             return teacher.ask(request)
         except RefusedError as error:

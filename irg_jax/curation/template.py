@@ -9,7 +9,7 @@ from pathlib import Path
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_text
-from irg_jax.curation.pictures import Picture
+from irg_jax.endpoints.pictures import Picture
 
 SHIPPED = Path(__file__).parent / "templates"
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]*)\}")

@@ -14,10 +14,10 @@ from irg_jax.core.config.schema import parse_assignments
 from irg_jax.core.errors import UserError
 from irg_jax.curation.checks import Fault, check_picture
 from irg_jax.curation.config import CurateConfig
-from irg_jax.curation.journal import Journal
-from irg_jax.curation.pictures import Picture, PictureFolder
 from irg_jax.curation.steps import Draft, Rejected
 from irg_jax.data import images
+from irg_jax.endpoints.journal import Journal
+from irg_jax.endpoints.pictures import Picture, PictureFolder
 from irg_jax.sampling.config import SamplingConfig
 from irg_jax.sampling.engine import load_sampler
 from irg_jax.sampling.sampler import Sampler

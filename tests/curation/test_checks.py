@@ -6,7 +6,7 @@ import pytest
 
 from irg_jax.curation import checks
 from irg_jax.curation.config import ChecksConfig, LengthConfig
-from irg_jax.curation.pictures import PictureFolder
+from irg_jax.endpoints.pictures import PictureFolder
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests import tiny
 

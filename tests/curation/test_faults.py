@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from irg_jax.curation import rates
+from irg_jax.endpoints import rates
 from tests import tiny
 from tests.curation import oracle
 from tests.curation.server import KEY, Server, error

@@ -3,8 +3,8 @@
 import pytest
 
 from irg_jax.core.errors import UserError
-from irg_jax.curation.pictures import Picture
 from irg_jax.curation.template import SHIPPED, Template, load_templates
+from irg_jax.endpoints.pictures import Picture
 
 ONE, TWO = (Picture(name, f"images/{name}.png", 1, 1, "") for name in "ab")
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from irg_jax.core.errors import UserError
-from irg_jax.curation import rates
-from irg_jax.curation.config import PictureTeacherConfig, TeacherConfig
-from irg_jax.curation.pictures import PictureFolder
-from irg_jax.curation.request import Part, Request
+from irg_jax.endpoints import rates
+from irg_jax.endpoints.config import EndpointConfig, PictureEndpointConfig
+from irg_jax.endpoints.pictures import PictureStore
+from irg_jax.endpoints.request import Part, Request
 
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"}
 _PASSES = {408, 409, 425, 429}  # and all from 500 on
@@ -27,6 +27,8 @@ class Reply(NamedTuple):
       finish: as ``journal.Answer``.
       usage: (tokens read, tokens written), None where the endpoint does not say.
       wait: seconds that it asks to wait before the next request.
+      model: as ``journal.Answer``; likewise ``logprobs``.
+      logprobs: see ``model``.
     """
 
     text: str
@@ -34,6 +36,8 @@ class Reply(NamedTuple):
     finish: str
     usage: tuple[int, int] | None
     wait: float
+    model: str = ""
+    logprobs: tuple[tuple[str, float], ...] = ()
 
 
 class TransientError(Exception):
@@ -64,7 +68,7 @@ class Endpoint:
 
     Args:
       step: that it is for; names it in errors.
-      config: of the teacher.
+      config: of the endpoint.
       timeout: seconds without a byte.
       pictures: where the pictures of requests are.
 
@@ -72,10 +76,9 @@ class Endpoint:
       UserError: ``openai`` is not installed, or the key is not in the environment.
     """
 
-    def __init__(self, step: str, config: TeacherConfig, timeout: float, pictures: PictureFolder):
+    def __init__(self, step: str, config: EndpointConfig, timeout: float, pictures: PictureStore):
         self._step, self._config, self._pictures = step, config, pictures
         self._key = read_key(step, config)
-        self._options = config.extra_fields()
         self._openai = import_openai()
         # Retries are ours: each one is written down and paid from the budget.
         self._client = self._openai.OpenAI(
@@ -103,27 +106,27 @@ class Endpoint:
         try:
             # The key is taken out of whatever comes back, before anything is made of it.
             body = json.loads(self._without_key(content.decode("utf-8")))
-            return _picture(body, wait) if isinstance(self._config, PictureTeacherConfig) else _text(body, wait)
+            return _picture(body, wait) if isinstance(self._config, PictureEndpointConfig) else _text(body, wait)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             kind = type(error).__name__
             raise TransientError(f"an answer that is not the protocol's JSON ({kind})", wait, may_cost=True) from None
 
     def _call(self, request: Request) -> Any:
-        model = self._config.model
-        if not isinstance(self._config, PictureTeacherConfig):
+        model, options = self._config.model, json.loads(request.options)
+        if not isinstance(self._config, PictureEndpointConfig):
             messages = [{"role": message.role, "content": self._parts(message.parts)} for message in request.messages]
-            fields = {self._config.token_limit: self._config.max_tokens}
+            fields = {self._config.token_limit: request.max_tokens}
             create = self._client.chat.completions.with_raw_response.create
-            return create(model=model, messages=messages, extra_body=self._options, **fields)
+            return create(model=model, messages=messages, extra_body=options, **fields)
         if self._config.method == "generate":
             generate = self._client.images.with_raw_response.generate
-            return generate(model=model, prompt=request.text, extra_body=self._options)
+            return generate(model=model, prompt=request.text, extra_body=options)
         shown = [
             (picture.file.rpartition("/")[2], self._pictures.read(picture), picture.media_type)
             for picture in request.pictures
         ]
         edit = self._client.images.with_raw_response.edit
-        return edit(model=model, image=shown[0], prompt=request.text, extra_body=self._options)
+        return edit(model=model, image=shown[0], prompt=request.text, extra_body=options)
 
     def _parts(self, parts: tuple[Part, ...]) -> str | list[dict[str, Any]]:
         if all(isinstance(part, str) for part in parts):
@@ -164,8 +167,8 @@ class Endpoint:
         return text.replace(self._key, "[key]") if self._key else text
 
 
-def read_key(step: str, config: TeacherConfig) -> str:
-    """The key of a teacher from the environment; empty where it needs none. Raises UserError where it is not there."""
+def read_key(step: str, config: EndpointConfig) -> str:
+    """The key of an endpoint, from the environment; empty where it needs none. Raises UserError where it is missing."""
     if not config.key_env:
         return ""
     key = os.environ.get(config.key_env, "").strip()
@@ -184,7 +187,7 @@ def import_openai() -> Any:
         import openai  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise UserError(
-            "irg_jax.curate needs the package openai; install the extra curate: pip install 'irg-jax[curate]'"
+            "endpoints are asked with the package openai; install the extra endpoints: pip install 'irg-jax[endpoints]'"
         ) from error
     return openai
 
@@ -194,7 +197,14 @@ def _text(body: Any, wait: float) -> Reply:
     text = choice["message"].get("content") or ""
     if not isinstance(text, str):
         raise TypeError
-    return Reply(text, b"", str(choice.get("finish_reason") or "stop"), _usage(body, "prompt", "completion"), wait)
+    finish, usage = str(choice.get("finish_reason") or "stop"), _usage(body, "prompt", "completion")
+    return Reply(text, b"", finish, usage, wait, str(body.get("model") or ""), _first_logprobs(choice))
+
+
+def _first_logprobs(choice: Any) -> tuple[tuple[str, float], ...]:
+    tokens = (choice.get("logprobs") or {}).get("content") or []
+    candidates = tokens[0].get("top_logprobs") or [] if tokens else []
+    return tuple((str(candidate["token"]), float(candidate["logprob"])) for candidate in candidates)
 
 
 def _picture(body: Any, wait: float) -> Reply:

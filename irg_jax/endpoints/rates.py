@@ -1,4 +1,4 @@
-"""How long an endpoint asks to wait, and a pause that all threads of a teacher keep."""
+"""How long an endpoint asks to wait, and a pause that all threads of a client keep."""
 
 import email.utils
 import random
@@ -54,7 +54,7 @@ def back_off(failures: int) -> float:
 
 
 class Pause:
-    """A time before which no thread of a teacher sends anything."""
+    """A time before which no thread of a client sends anything."""
 
     def __init__(self, stop: threading.Event):
         self._stop, self._until, self._lock = stop, 0.0, threading.Lock()

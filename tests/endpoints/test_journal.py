@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from irg_jax.core.errors import UserError
-from irg_jax.curation.journal import Answer, Journal
-from irg_jax.curation.ledger import BudgetError, Ledger, Stopped
-from irg_jax.curation.pictures import PictureFolder
+from irg_jax.endpoints.journal import Answer, Journal
+from irg_jax.endpoints.ledger import BudgetError, Ledger, Stopped
+from irg_jax.endpoints.pictures import PictureFolder
 from tests import tiny
 
 

@@ -5,6 +5,7 @@ import hashlib
 import re
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_bytes
@@ -38,6 +39,16 @@ class Picture:
     def media_type(self) -> str:
         """As in HTTP."""
         return _MEDIA_TYPES[self.file.rpartition(".")[2]]
+
+
+class PictureStore(Protocol):
+    """Where the pictures of requests and answers are."""
+
+    def put(self, content: bytes) -> Picture:
+        """Looks at a picture and keeps it."""
+
+    def read(self, picture: Picture) -> bytes:
+        """The bytes of a picture."""
 
 
 class PictureFolder:

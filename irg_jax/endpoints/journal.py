@@ -12,14 +12,14 @@ from typing import Any
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import retry
-from irg_jax.curation.pictures import Picture
+from irg_jax.endpoints.pictures import Picture
 
 FILE = "journal.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a teacher answered.
+    """What an endpoint answered.
 
     Attributes:
       text: of a chat; empty for a picture.
@@ -29,6 +29,8 @@ class Answer:
       input_tokens: that the endpoint counted; likewise ``output_tokens``.
       output_tokens: see ``input_tokens``.
       cost: in the currency of the budget.
+      model: that the endpoint says it was; empty if it does not say.
+      logprobs: of the candidates for the first token, where they were asked for.
     """
 
     text: str = ""
@@ -38,6 +40,8 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    model: str = ""
+    logprobs: tuple[tuple[str, float], ...] = ()
 
 
 @dataclasses.dataclass
@@ -105,8 +109,9 @@ class Journal:
             return None
         line = json.loads(os.pread(self._file, place[1], place[0]))
         picture = Picture(**line["picture"]) if line.get("picture") else None
-        names = {field.name for field in dataclasses.fields(Answer)} - {"picture"}
-        answer = Answer(picture=picture, **{name: line[name] for name in names if name in line})
+        names = {field.name for field in dataclasses.fields(Answer)} - {"picture", "logprobs"}
+        logprobs = tuple((token, logprob) for token, logprob in line.get("logprobs", ()))
+        answer = Answer(picture=picture, logprobs=logprobs, **{name: line[name] for name in names if name in line})
         return None if answer.finish == "length" and answer.max_tokens < max_tokens else answer
 
     def asked(self, step: str, model: str, at_most: float) -> int:
@@ -119,7 +124,7 @@ class Journal:
 
     def answered(self, number: int, key: str, answer: Answer) -> None:
         """A request was answered."""
-        values = {name: value for name, value in dataclasses.asdict(answer).items() if value not in ("", None)}
+        values = {name: value for name, value in dataclasses.asdict(answer).items() if value not in ("", None, ())}
         with self._lock:
             self._append({"answered": number, "key": key, **values})
 

@@ -1,10 +1,10 @@
-"""What a teacher is asked, and the key under which its answer is found again."""
+"""What an endpoint is asked, and the key under which its answer is found again."""
 
 import dataclasses
 import hashlib
 import json
 
-from irg_jax.curation.pictures import Picture
+from irg_jax.endpoints.pictures import Picture
 
 Part = str | Picture
 
@@ -14,7 +14,7 @@ class Message:
     """One message of a chat.
 
     Attributes:
-      role: ``user`` or ``assistant``.
+      role: ``system``, ``user`` or ``assistant``.
       parts: texts and pictures in order.
     """
 
@@ -24,13 +24,14 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A request to a teacher.
+    """A request to an endpoint.
 
     Attributes:
       step: that it is for.
       model: that is asked.
       template: the digest of its template.
       options: further fields of the request, as JSON text.
+      max_tokens: of the answer; what a picture is billed as at most.
       messages: of the chat; for a picture one, with its text and the picture that is edited.
       attempt: 1 for the first time that this step of a record is asked.
     """
@@ -39,6 +40,7 @@ class Request:
     model: str
     template: str
     options: str
+    max_tokens: int
     messages: tuple[Message, ...]
     attempt: int
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from irg_jax.curation import rates
+from irg_jax.endpoints import rates
 
 
 @pytest.mark.parametrize(

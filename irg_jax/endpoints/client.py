@@ -1,29 +1,29 @@
-"""A teacher: asks its endpoint until there is an answer, within the budget, and never twice for the same."""
+"""Asks an endpoint until there is an answer, within the budget, and never twice for the same."""
 
 import logging
 import threading
 import time
 
 from irg_jax.core.errors import StorageError, UserError
-from irg_jax.curation import rates
-from irg_jax.curation.config import PictureTeacherConfig, RequestsConfig, TeacherConfig
-from irg_jax.curation.endpoint import Endpoint, RefusedError, Reply, TransientError
-from irg_jax.curation.journal import Answer, Journal
-from irg_jax.curation.ledger import Ledger, Stopped
-from irg_jax.curation.pictures import PictureFolder
-from irg_jax.curation.request import Request
+from irg_jax.endpoints import rates
+from irg_jax.endpoints.config import EndpointConfig, PictureEndpointConfig, RequestsConfig
+from irg_jax.endpoints.endpoint import Endpoint, RefusedError, Reply, TransientError
+from irg_jax.endpoints.journal import Answer, Journal
+from irg_jax.endpoints.ledger import Ledger, Stopped
+from irg_jax.endpoints.pictures import PictureStore
+from irg_jax.endpoints.request import Request
 
 _REFUSALS = 3  # of the first requests, after which it is not the request that is wrong
 _PER_MESSAGE = 64  # tokens that an endpoint adds to a message, at most
 _LOCKS = 4096
 
 
-class Teacher:
+class Client:
     """Asks one endpoint for one step. May be used by several threads.
 
     Args:
       step: that it is for.
-      config: of the teacher.
+      config: of the endpoint.
       requests: its patience.
       pictures: where pictures are kept.
       journal: where answers are kept.
@@ -35,7 +35,7 @@ class Teacher:
     """
 
     def __init__(
-        self, step: str, config: TeacherConfig, requests: RequestsConfig, pictures: PictureFolder, journal: Journal,
+        self, step: str, config: EndpointConfig, requests: RequestsConfig, pictures: PictureStore, journal: Journal,
         ledger: Ledger, stop: threading.Event,
     ):  # fmt: skip
         self.config = config
@@ -58,7 +58,7 @@ class Teacher:
         """
         # Two records may ask the same: the second one waits for the first one's answer.
         with self._locks[int(request.key[:8], 16) % _LOCKS]:
-            found = self._journal.find(request.key, self.config.max_tokens)
+            found = self._journal.find(request.key, request.max_tokens)
             if found is not None:
                 return found
             try:
@@ -83,7 +83,7 @@ class Teacher:
                     ) from error
                 logging.warning("%s: %s; next try in %.1f s", self._step, error, wait)
                 if not error.wait:
-                    self._stop.wait(wait)  # else all threads of the teacher pause already
+                    self._stop.wait(wait)  # else all threads of the client pause already
             except RefusedError as error:
                 self._refusals += 1
                 if self._refusals >= _REFUSALS and not self._journal.answers(self._step, self.config.model):
@@ -111,7 +111,7 @@ class Teacher:
                     # For all threads: the endpoint counts their requests together.
                     self._pause.extend(getattr(error, "wait", 0.0))
                     raise
-                answer = self._answer(reply, at_most)
+                answer = self._answer(reply, request.max_tokens, at_most)
                 self._journal.answered(number, request.key, answer)
                 cost = answer.cost
             finally:
@@ -120,9 +120,9 @@ class Teacher:
         self._pause.extend(min(reply.wait, rates.LONGEST_BACK_OFF))
         return answer
 
-    def _answer(self, reply: Reply, at_most: float) -> Answer:
+    def _answer(self, reply: Reply, max_tokens: int, at_most: float) -> Answer:
         """What is kept of a reply, with its cost: the most that it may cost where the endpoint counts no tokens."""
-        makes_pictures = isinstance(self.config, PictureTeacherConfig)
+        makes_pictures = isinstance(self.config, PictureEndpointConfig)
         read, written = reply.usage or (0, 0)
         cost = at_most if reply.usage is None else price_of(self.config, read, written)
         if cost > at_most and not self._dearer:
@@ -135,22 +135,24 @@ class Teacher:
             text=reply.text.strip(),
             picture=self._pictures.put(reply.content) if makes_pictures else None,
             finish=reply.finish,
-            max_tokens=self.config.max_tokens,
+            max_tokens=max_tokens,
+            model=reply.model,
+            logprobs=reply.logprobs,
             input_tokens=read,
             output_tokens=written,
             cost=cost,
         )
 
 
-def price_of(config: TeacherConfig, input_tokens: float, output_tokens: float) -> float:
-    """What one answer costs, in the currency of the prices; one picture where the teacher makes pictures."""
+def price_of(config: EndpointConfig, input_tokens: float, output_tokens: float) -> float:
+    """What one answer costs, in the currency of the prices; one picture where the endpoint makes pictures."""
     price = config.price
-    pictures = 1 if isinstance(config, PictureTeacherConfig) else 0
+    pictures = 1 if isinstance(config, PictureEndpointConfig) else 0
     tokens = input_tokens * (price.input_tokens or 0.0) + output_tokens * (price.output_tokens or 0.0)
     return tokens / 1e6 + pictures * (price.picture or 0.0)
 
 
-def highest_cost(config: TeacherConfig, request: Request) -> float:
+def highest_cost(config: EndpointConfig, request: Request) -> float:
     """What a request can cost at most: no tokenizer makes more tokens of a text than it has bytes."""
     tokens = len(request.text.encode("utf-8", "replace")) + _PER_MESSAGE * len(request.messages)
-    return price_of(config, tokens + config.image_tokens * len(request.pictures), config.max_tokens)
+    return price_of(config, tokens + config.image_tokens * len(request.pictures), request.max_tokens)
