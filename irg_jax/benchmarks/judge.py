@@ -1,0 +1,102 @@
+"""What is asked of a judge about an image, and the templates of it. Nothing here talks to one."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from irg_jax.core.errors import UserError
+from irg_jax.core.small_files import read_given_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One call to a judge: a text, then the image.
+
+    Attributes:
+      key: of the item; with ``sample`` it says which image is shown.
+      sample: see ``key``.
+      name: tells the questions about one image apart.
+      system: the system message; empty for none.
+      text: of the user message, before the image.
+      max_tokens: of the answer; None where the official request sets no limit.
+      logprobs: whether the log-probabilities of the first token are needed: the 20 most probable ones.
+    """
+
+    key: str
+    sample: int
+    name: str
+    system: str
+    text: str
+    max_tokens: int | None
+    logprobs: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """A text with places where something is filled in.
+
+    Attributes:
+      text: as in the file.
+      digest: SHA-256 of the text in UTF-8, hexadecimal.
+      name: for reports: of the official template, ``own`` for that of this project, ``custom`` for another one.
+      comparable: whether it is an official one, so that scores can be compared with published ones.
+    """
+
+    text: str
+    digest: str
+    name: str
+    comparable: bool
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with each place, such as ``{prompt}``, replaced; what is filled in is not looked at again."""
+        places = re.compile("|".join(re.escape(place) for place in values))
+        return places.sub(lambda found: values[found[0]], self.text)
+
+
+def load_template(path: Path | None, own: str, official: Mapping[str, str]) -> Template:
+    """Reads a template and says whether it is an official one.
+
+    An official template is recognised by its SHA-256, also where an editor has added one line end at its end.
+
+    Args:
+      path: a text file; None for ``own``.
+      own: the template of this project.
+      official: names of the official templates by their SHA-256, hexadecimal, whole or its beginning.
+
+    Raises:
+      UserError: it cannot be read, is empty, or is a Python script.
+    """
+    if path is None:
+        return Template(own, _digest(own), "own", False)
+    if path.suffix == ".py":
+        raise UserError(
+            f"--template {path}: is a script; copy what stands between the quotes of its template into a text file"
+        )
+    text = read_given_text(path, "template")
+    if not text.strip():
+        raise UserError(f"--template {path}: is empty; write the template into it, or leave the flag out")
+    for candidate in (text, text.removesuffix("\n")):
+        digest = _digest(candidate)
+        for beginning, name in official.items():
+            if digest.startswith(beginning):
+                return Template(candidate, digest, name, True)
+    return Template(text, _digest(text), "custom", False)
+
+
+def check_places(template: Template, needed: Sequence[Sequence[str]]) -> None:
+    """Checks that a template has all of its places; for each one, any of several spellings.
+
+    Raises:
+      UserError: it lacks one.
+    """
+    for spellings in needed:
+        if not any(place in template.text for place in spellings):
+            raise UserError(
+                f"template {template.text!r:.60}: has no {' or '.join(spellings)}; write it where it belongs"
+            )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
