@@ -35,7 +35,11 @@ setup(
     packages=[*find_packages(include=["irg_jax", "irg_jax.*"]), "irg_jax.configs"],
     package_dir={"irg_jax.configs": "configs"},
     # TFDS reads a builder's README.md, CITATIONS.bib and TAGS.txt from its package folder.
-    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt"], "irg_jax.curation": ["templates/*.txt"]},
+    package_data={
+        "": ["py.typed", "*.md", "*.bib", "*.txt"],
+        "irg_jax.benchmarks": ["templates/*.txt"],
+        "irg_jax.curation": ["templates/*.txt"],
+    },
     install_requires=[
         # Upper bounds only where the next major version is known to be able to break: the 0.x projects below promise
         # nothing from one minor version to the next, so a bound there would only stop the newest jax.
