@@ -1,0 +1,87 @@
+"""Published results, to stand beside one's own. A figure that we know no source for is left out."""
+
+import dataclasses
+from collections.abc import Mapping
+
+_IRG = "arXiv 2509.06945"
+_TIIF = "TIIF-Bench@3aae750"
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedRow:
+    """What a source says about a model on a benchmark.
+
+    Attributes:
+      model: its name.
+      benchmark: name of the benchmark.
+      version: of the benchmark.
+      figures: by the name that ``summarise`` gives them, as fractions, with the digits that were published.
+      source: paper or repository.
+      note: what to know before comparing; empty if nothing.
+    """
+
+    model: str
+    benchmark: str
+    version: str
+    figures: Mapping[str, float]
+    source: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedPreference:
+    """A published preference between the two turns of IRG, as shares of all comparisons; the rest are ties."""
+
+    judges: str
+    turn1: float
+    turn2: float
+    source: str
+
+
+# The name that WISE's plain mean of categories has in our results.
+WISE_PLAIN_MEAN = "plain mean of categories overall"
+
+# The formula of WISE's overall: BAGEL@056b5fd averages the categories, the official script weights them.
+_WISE_PLAIN = (
+    "the plain mean of the six categories (BAGEL@056b5fd, judge gpt-4o-2024-11-20); the official weights give {}, from "
+    "rounded categories"
+)
+_WISE_IRG = "which formula gives this figure is not certain: the released script takes the plain mean of the categories"
+_ONEIG = "the plain mean of the five scores"
+_TURN_1 = "the first turn of the two-turn model"
+
+PUBLISHED = (
+    PublishedRow("IRG", "geneval", "short", {"overall": 0.85}, _IRG),
+    PublishedRow("IRG", "wise", "legacy", {WISE_PLAIN_MEAN: 0.77}, _IRG, _WISE_IRG),
+    PublishedRow("IRG, turn 1", "wise", "legacy", {WISE_PLAIN_MEAN: 0.79}, _IRG, f"{_TURN_1}; {_WISE_IRG}"),
+    PublishedRow("IRG", "tiif", "testmini", {"short/overall": 0.7600, "long/overall": 0.7377}, _IRG),
+    PublishedRow("IRG", "genai_bench", "1600", {"overall": 0.84}, _IRG),
+    PublishedRow("IRG", "oneig", "en", {"overall": 0.415}, _IRG, _ONEIG),
+    PublishedRow("BAGEL", "geneval", "short", {"overall": 0.78}, _IRG),
+    PublishedRow("BAGEL", "wise", "legacy", {WISE_PLAIN_MEAN: 0.52}, _IRG, _WISE_PLAIN.format("0.50")),
+    PublishedRow("BAGEL", "tiif", "testmini", {"short/overall": 0.7097, "long/overall": 0.7179}, _IRG),
+    PublishedRow("BAGEL", "genai_bench", "1600", {"overall": 0.79}, _IRG),
+    PublishedRow("BAGEL", "oneig", "en", {"overall": 0.361}, _IRG, _ONEIG),
+    PublishedRow("BAGEL + self-CoT", "geneval", "short", {"overall": 0.79}, _IRG),
+    PublishedRow("BAGEL + self-CoT", "wise", "legacy", {WISE_PLAIN_MEAN: 0.70}, _IRG, _WISE_PLAIN.format("0.717")),
+    PublishedRow("BAGEL + self-CoT", "tiif", "testmini", {"short/overall": 0.6806, "long/overall": 0.6878}, _IRG),
+    PublishedRow("BAGEL + self-CoT", "genai_bench", "1600", {"overall": 0.81}, _IRG),
+    PublishedRow("BAGEL + self-CoT", "oneig", "en", {"overall": 0.324}, _IRG, _ONEIG),
+    PublishedRow(
+        "Janus-Pro",
+        "tiif",
+        "testmini",
+        {"short/overall": 0.6650, "long/overall": 0.6502},
+        _TIIF,
+        "judged by GPT-4o; the answers published beside it give 0.6667 and 0.6519",
+    ),
+    PublishedRow("GPT-4o", "oneig", "en", {"overall": 0.533}, _IRG, _ONEIG),
+)
+
+# Models of the published comparison for which we have no figure with its source, said on the page.
+UNKNOWN = ("FLUX.1-dev", "Show-o2")
+
+PUBLISHED_PREFERENCES = (
+    PublishedPreference("MLLM judges", 0.367, 0.633, _IRG),
+    PublishedPreference("people", 0.17, 0.74, _IRG),
+)
