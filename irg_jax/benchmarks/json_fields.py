@@ -3,12 +3,11 @@
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_text
-from irg_jax.core.storage import retry
+from irg_jax.core.storage import AnyPath, retry
 
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object", list: "a list"}
 
@@ -84,7 +83,7 @@ class Fields:
         return value
 
 
-def read_fields(path: Path, remedy: str) -> Fields:
+def read_fields(path: AnyPath, remedy: str) -> Fields:
     """The object in a JSON file.
 
     Args:

@@ -1,8 +1,8 @@
 """Which of two sets of images is preferred: A against B, by several judges, each in both orders of presentation.
 
 A judge that names the same image in both orders prefers it. One that names the same place in both (say the first
-image, whichever it is) has answered by position: that is a tie, counted apart. Everything else is a tie. So only a preference
-that holds in both orders counts, as in L. Zheng et al., Judging LLM-as-a-judge (arXiv 2306.05685), section 3.4.
+image, whichever it is) has answered by position: that is a tie, counted apart. Everything else is a tie. So only a
+preference that holds in both orders counts, as in L. Zheng et al., Judging LLM-as-a-judge (arXiv 2306.05685).
 """
 
 import collections

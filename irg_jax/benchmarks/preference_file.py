@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Problem
 from irg_jax.benchmarks.json_fields import Fields, read_fields
 from irg_jax.benchmarks.preference import Verdict
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_json
+from irg_jax.core.storage import AnyPath
 
 FILE = "preference.json"
 _FORMAT = 1
@@ -40,7 +40,7 @@ class Verdicts:
     problems: tuple[Problem, ...]
 
 
-def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
+def write_verdicts(folder: AnyPath, verdicts: Verdicts) -> None:
     """Writes ``folder/preference.json``. Raises OSError where that fails."""
     values = dataclasses.asdict(verdicts) | {
         "verdicts": [verdict._asdict() for verdict in verdicts.verdicts],
@@ -49,7 +49,7 @@ def write_verdicts(folder: Path, verdicts: Verdicts) -> None:
     write_json(folder / FILE, {"format": _FORMAT} | values)
 
 
-def read_verdicts(folder: Path) -> Verdicts:
+def read_verdicts(folder: AnyPath) -> Verdicts:
     """Reads ``folder/preference.json``.
 
     Raises:
@@ -88,7 +88,7 @@ def _one_of(fields: Fields, name: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def has_verdicts(folder: Path) -> bool:
+def has_verdicts(folder: AnyPath) -> bool:
     """Whether there is a ``preference.json``. Raises UserError where the folder cannot be read."""
     try:
         return (folder / FILE).exists()

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Problem, Row
 from irg_jax.benchmarks.json_fields import Fields, number_or_null, read_fields
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_json
+from irg_jax.core.storage import AnyPath
 
 FILE = "scores.json"
 _FORMAT = 1
@@ -84,7 +84,7 @@ class Result:
         return f" of {self.scored_items} of {self.expected_items} prompts"
 
 
-def write_result(folder: Path, result: Result) -> None:
+def write_result(folder: AnyPath, result: Result) -> None:
     """Writes ``folder/scores.json``. Raises OSError where that fails."""
     values = dataclasses.asdict(result) | {
         "figures": {
@@ -98,7 +98,7 @@ def write_result(folder: Path, result: Result) -> None:
     write_json(folder / FILE, {"format": _FORMAT} | values)
 
 
-def read_result(folder: Path, **expected: Any) -> Result:
+def read_result(folder: AnyPath, **expected: Any) -> Result:
     """Reads ``folder/scores.json``.
 
     Args:
