@@ -133,13 +133,13 @@ def _mark(score: Score) -> str:
 
 
 def _image(sample: Sample, turn: int) -> str:
-    image = sample.turns[turn].image
+    return embedded_image(sample.turns[turn].image, f"image {turn + 1}: {sample.prompt}")
+
+
+def embedded_image(image: Image.Image, alt: str, max_side: int = _MAX_SIDE) -> str:
+    """An image inside the page, shrunk where a side is longer than ``max_side`` pixels; ``alt`` is plain text."""
     style = "image pixel" if max(image.size) < MIN_SMOOTH_SIDE else "image"
-    alt = html.escape(f"image {turn + 1}: {sample.prompt}", quote=True)
-    return f'<img class="{style}" alt="{alt}" src="data:image/png;base64,{_base64_png(image)}">'
-
-
-def _base64_png(image: Image.Image) -> str:
     shown = image.copy()
-    shown.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
-    return base64.b64encode(encode_png(np.asarray(shown))).decode()
+    shown.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    content = base64.b64encode(encode_png(np.asarray(shown))).decode()
+    return f'<img class="{style}" alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{content}">'
