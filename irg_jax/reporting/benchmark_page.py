@@ -18,7 +18,8 @@ _STYLE = (
     f"<style>{bars.STYLE} .pair .image {{ aspect-ratio: auto; }} td, thead th {{ white-space: nowrap; }}"
     " .scroll td, .scroll th { min-width: 84px; } section h4 { margin: 18px 0 0; font-size: 15px; }"
     " .warning { border-left: 3px solid var(--bad); padding-left: 12px; max-width: 86ch; overflow-wrap: anywhere; }"
-    " .facts li { overflow-wrap: anywhere; } .scroll thead th { white-space: normal; }</style>"
+    " .facts li { overflow-wrap: anywhere; } .scroll thead th { white-space: normal; }"
+    " .scroll .badge { white-space: nowrap; } .panel + .note, .panel + .warning { margin-top: 12px; }</style>"
 )
 
 
@@ -58,7 +59,8 @@ def _group(group: Group, benchmark: Summary) -> str:
     runs = [(own.label, _categories(own)) for own in group.scored]
     parts.append(bars.charts("Figures by category", runs))
     for change in group.turns:
-        parts += ["<h3>Best and worst</h3>", best_and_worst(change, benchmark)]
+        head = f"Best and worst: {change.before.label} → {change.after.label}"
+        parts += [f"<h3>{html.escape(head)}</h3>", best_and_worst(change, benchmark)]
     return "".join(parts)
 
 
@@ -120,7 +122,7 @@ def _sources(group: Group) -> str:
         f"{row.model}, version {row.version}: {row.source}{f' ({row.note})' if row.note else ''}"
         for row in group.published
     ]
-    lines.append(f"No figure with a source is known to us for {' and '.join(UNKNOWN)}")
+    lines.append(f"No figure with a source is known to us for {', '.join(UNKNOWN)}")
     if not all(own.result.comparable for own in group.scored):
         lines.append(
             "Results marked “not comparable” were not made by the official protocol, so these are no bar for them"
