@@ -8,9 +8,11 @@ import time
 import pytest
 
 from irg_jax.curation import template
+from irg_jax.worlds.shapes.oracle.answers import Oracle
+from irg_jax.worlds.shapes.oracle.faults import silence
 from tests import commands
-from tests.curation import oracle
-from tests.curation.server import KEY, Server
+from tests.curation import curating
+from tests.curation.curating import KEY
 
 
 @pytest.fixture(autouse=True)
@@ -20,20 +22,20 @@ def key(monkeypatch):
 
 @pytest.fixture(scope="module")
 def records():
-    return oracle.trajectories(12)
+    return curating.trajectories(12)
 
 
 @pytest.fixture
 def prompts(tmp_path, records):
-    return oracle.write_records(tmp_path / "prompts.jsonl", records, "image1")
+    return curating.write_records(tmp_path / "prompts.jsonl", records, "image1")
 
 
 def test_prompts_in_the_worlds_own_thinking_and_pictures_out(capfd, tmp_path, records, prompts):
     out = tmp_path / "out"
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, out))
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(capfd, *curating.flags(server, prompts, out))
     assert status == 0, lines
-    made = oracle.read_lines(out / "records.jsonl")
+    made = curating.read_lines(out / "records.jsonl")
     assert [line["key"] for line in made] == [record.key for record in records], "in the order of the input"
     for line, record in zip(made, records, strict=True):
         assert [line[name] for name in ("prompt", "thinking1", "thinking2")] == [
@@ -48,7 +50,7 @@ def test_prompts_in_the_worlds_own_thinking_and_pictures_out(capfd, tmp_path, re
         digest = template.load_templates(None)["thinking2"].digest
         assert line["templates"]["thinking2"] == f"thinking2:{digest[:16]}"
     assert len(server.questions) == 36 and server.most_at_once <= 6
-    assert oracle.read_lines(out / "rejected.jsonl") == []
+    assert curating.read_lines(out / "rejected.jsonl") == []
     page = (out / "index.html").read_text("utf-8")
     assert made[0]["image1"] in page and "12 records" in page
     # 36 answers of (100 · 10 + 50 · 20) / 1e6, 12 of them pictures for 0.01 each.
@@ -56,37 +58,40 @@ def test_prompts_in_the_worlds_own_thinking_and_pictures_out(capfd, tmp_path, re
 
 
 def test_an_edit_sees_image_1_and_a_given_image_2_is_shown_for_thinking_1(capfd, tmp_path, records):
-    prompts = oracle.write_records(tmp_path / "prompts.jsonl", records[:3], "image1")
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out", image2__method="edit"))
+    prompts = curating.write_records(tmp_path / "prompts.jsonl", records[:3], "image1")
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(
+            capfd, *curating.flags(server, prompts, tmp_path / "out", image2__method="edit")
+        )
     assert status == 0, lines
-    assert [line["thinking2"] for line in oracle.read_lines(tmp_path / "out/records.jsonl")] == [
+    assert [line["thinking2"] for line in curating.read_lines(tmp_path / "out/records.jsonl")] == [
         record.thinking2 for record in records[:3]
     ]
-    assert sum(question.kind == "edit" for question in server.questions) == 3
+    edited = [question.pictures for question in server.questions if question.kind == "edit"]
+    assert sorted(edited) == sorted((record.image1,) for record in records[:3])
 
-    prompts = oracle.write_records(tmp_path / "pairs.jsonl", records[:3], "image2")
-    with Server(oracle.Oracle(records)) as server:
-        flags = oracle.flags(server, prompts, tmp_path / "pairs", steps=("thinking1",))
-        status, lines = oracle.outcome(capfd, *flags)
+    prompts = curating.write_records(tmp_path / "pairs.jsonl", records[:3], "image2")
+    with curating.serve(Oracle(records)) as server:
+        flags = curating.flags(server, prompts, tmp_path / "pairs", steps=("thinking1",))
+        status, lines = curating.outcome(capfd, *flags)
     assert status == 0, lines
-    assert all(question.pictures for question in server.questions)
-    for line in oracle.read_lines(tmp_path / "pairs/records.jsonl"):
+    assert sorted(question.pictures for question in server.questions) == sorted((r.image2,) for r in records[:3])
+    for line in curating.read_lines(tmp_path / "pairs/records.jsonl"):
         assert line["templates"]["thinking1"].startswith("thinking1_from_image:")
         assert "image1" not in line and "thinking2" not in line, "missing steps leave their key out"
 
 
 def test_a_records_file_is_an_input_for_the_steps_that_it_lacks(capfd, tmp_path, records):
     (tmp_path / "prompts.txt").write_text("\n\n".join(record.prompt for record in records[:3]) + "\n")
-    with Server(oracle.Oracle(records)) as server:
-        first = oracle.flags(server, tmp_path / "prompts.txt", tmp_path / "first", steps=("thinking1",))
-        assert oracle.outcome(capfd, *first)[0] == 0
-        second = oracle.flags(server, tmp_path / "first/records.jsonl", tmp_path / "second", steps=("image2",))
-        assert oracle.outcome(capfd, *second)[0] == 0
+    with curating.serve(Oracle(records)) as server:
+        first = curating.flags(server, tmp_path / "prompts.txt", tmp_path / "first", steps=("thinking1",))
+        assert curating.outcome(capfd, *first)[0] == 0
+        second = curating.flags(server, tmp_path / "first/records.jsonl", tmp_path / "second", steps=("image2",))
+        assert curating.outcome(capfd, *second)[0] == 0
     assert [question.kind for question in server.questions] == ["chat"] * 3 + ["generate"] * 3
     for before, line in zip(
-        oracle.read_lines(tmp_path / "first/records.jsonl"),
-        oracle.read_lines(tmp_path / "second/records.jsonl"),
+        curating.read_lines(tmp_path / "first/records.jsonl"),
+        curating.read_lines(tmp_path / "second/records.jsonl"),
         strict=True,
     ):
         assert line["key"] == before["key"] and set(line["teachers"]) == {"thinking1", "image2"}
@@ -94,40 +99,40 @@ def test_a_records_file_is_an_input_for_the_steps_that_it_lacks(capfd, tmp_path,
 
 def test_the_same_command_again_asks_nothing_and_writes_the_same(capfd, tmp_path, records, prompts):
     out = tmp_path / "out"
-    with Server(oracle.Oracle(records)) as server:
-        flags = oracle.flags(server, prompts, out)
-        oracle.outcome(capfd, *flags)
+    with curating.serve(Oracle(records)) as server:
+        flags = curating.flags(server, prompts, out)
+        curating.outcome(capfd, *flags)
         before = {path.name: path.read_bytes() for path in out.glob("*.jsonl")}
-        status, _ = oracle.outcome(capfd, *flags)
+        status, _ = curating.outcome(capfd, *flags)
         assert status == 0 and len(server.questions) == 36
         assert {path.name: path.read_bytes() for path in out.glob("*.jsonl")} == before
 
         # The server may move; a template that changes is asked again, with what depends on its answers.
         shutil.copytree(template.SHIPPED, tmp_path / "templates")
         (tmp_path / "templates/thinking2.txt").open("a").write("\nBe brief.\n")
-        with Server(oracle.Oracle(records)) as other:
-            flags = oracle.flags(other, prompts, out)
-            status, _ = oracle.outcome(capfd, *flags, f"--templates={tmp_path / 'templates'}")
+        with curating.serve(Oracle(records)) as other:
+            flags = curating.flags(other, prompts, out)
+            status, _ = curating.outcome(capfd, *flags, f"--templates={tmp_path / 'templates'}")
             assert status == 0 and len(other.questions) == 12
             assert all("Be brief." in question.text for question in other.questions)
 
 
 def test_the_same_line_twice_is_one_record(capfd, tmp_path, records):
     (tmp_path / "prompts.txt").write_text(f"{records[0].prompt}\n{records[1].prompt}\n{records[0].prompt}\n")
-    with Server(oracle.Oracle(records)) as server:
-        flags = oracle.flags(server, tmp_path / "prompts.txt", tmp_path / "out", steps=("thinking1",))
-        assert oracle.outcome(capfd, *flags)[0] == 0
-    assert len(oracle.read_lines(tmp_path / "out/records.jsonl")) == 2 == len(server.questions)
-    (rejected,) = oracle.read_lines(tmp_path / "out/rejected.jsonl")
+    with curating.serve(Oracle(records)) as server:
+        flags = curating.flags(server, tmp_path / "prompts.txt", tmp_path / "out", steps=("thinking1",))
+        assert curating.outcome(capfd, *flags)[0] == 0
+    assert len(curating.read_lines(tmp_path / "out/records.jsonl")) == 2 == len(server.questions)
+    (rejected,) = curating.read_lines(tmp_path / "out/rejected.jsonl")
     assert (rejected["rule"], rejected["where"]) == ("repeated", f"{tmp_path}/prompts.txt:3")
 
 
 def test_the_budget_stops_before_it_is_exceeded_and_more_goes_on(capfd, tmp_path, records, prompts):
     out = tmp_path / "out"
-    with Server(oracle.Oracle(records)) as server:
+    with curating.serve(Oracle(records)) as server:
         spent = []
         for budget in (0.0, 0.05, 0.1, 1.0):
-            status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, out, budget=budget))
+            status, lines = curating.outcome(capfd, *curating.flags(server, prompts, out, budget=budget))
             chats = sum(question.kind == "chat" for question in server.questions)
             spent.append(0.002 * len(server.questions) + 0.01 * (len(server.questions) - chats))
             assert spent[-1] <= budget
@@ -136,20 +141,20 @@ def test_the_budget_stops_before_it_is_exceeded_and_more_goes_on(capfd, tmp_path
                 assert (
                     lines[-1].startswith("error: config.budget: ") and "start again with a higher budget" in lines[-1]
                 )
-                finished = oracle.read_lines(out / "records.jsonl")
+                finished = curating.read_lines(out / "records.jsonl")
                 assert all(set(line) > {"thinking1", "image1", "thinking2", "image2"} for line in finished)
         assert spent[0] == 0.0 and spent[1] < spent[2] < spent[3]
         assert set(server.answered.values()) == {1} and len(server.answered) == 36, "nothing is paid for twice"
-    assert len(oracle.read_lines(out / "records.jsonl")) == 12
+    assert len(curating.read_lines(out / "records.jsonl")) == 12
 
 
 def test_the_estimate_comes_first_and_costs_nothing(capfd, tmp_path, records, prompts):
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"), "--estimate_only")
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out"), "--estimate_only")
         assert status == 0 and not server.questions and not (tmp_path / "out").exists()
         assert [line.partition(":")[0] for line in lines] == ["thinking1", "image2", "thinking2", "estimate"]
-        oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"))
-        _, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"), "--estimate_only")
+        curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out"))
+        _, lines = curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out"), "--estimate_only")
         assert "0 answers" in lines[0] and "estimate: 0.00" in lines[-1] and "spent so far 0.19" in lines[-1]
 
 
@@ -172,9 +177,9 @@ def test_killed_again_and_again_it_pays_for_nothing_twice(capfd, tmp_path, recor
     """Each time some answers are in the journal and some requests are under way without one."""
     out, journal = tmp_path / "out", tmp_path / "out" / "journal.jsonl"
     held = 1e6
-    with Server(oracle.Oracle(records)) as server:
-        server.fault = lambda number, question: 1e6 if sum(server.answered.values()) >= held else None
-        flags = oracle.flags(server, prompts, out, requests__timeout_s=300.0)
+    with curating.serve(Oracle(records)) as server:
+        server.fault = lambda number, question: silence(1e6) if sum(server.answered.values()) >= held else None
+        flags = curating.flags(server, prompts, out, requests__timeout_s=300.0)
         for held in (3, 11, 25):
             process = _start(flags)
             try:
@@ -187,11 +192,11 @@ def test_killed_again_and_again_it_pays_for_nothing_twice(capfd, tmp_path, recor
         held = 1e6
         with journal.open("a") as file:
             file.write('{"answered": 7, "key": "half a li')
-        status, lines = oracle.outcome(capfd, *flags)
+        status, lines = curating.outcome(capfd, *flags)
         assert status == 0, lines
         assert set(server.answered.values()) == {1} and len(server.answered) == 36
         assert any("dropped half a line" in line for line in lines)
-    assert [line["thinking2"] for line in oracle.read_lines(out / "records.jsonl")] == [r.thinking2 for r in records]
+    assert [line["thinking2"] for line in curating.read_lines(out / "records.jsonl")] == [r.thinking2 for r in records]
     # Requests that were under way may have been charged, so they count.
     assert "may have cost" in (out / "index.html").read_text("utf-8")
     assert float(lines[-1].split(" of ")[1].split("; ")[1]) > 0.192
@@ -199,8 +204,8 @@ def test_killed_again_and_again_it_pays_for_nothing_twice(capfd, tmp_path, recor
 
 def test_ctrl_c_waits_for_what_is_paid_and_writes_what_is_done(tmp_path, records, prompts, python_handles_ctrl_c):
     out = tmp_path / "out"
-    with Server(oracle.Oracle(records), lambda number, question: 0.2) as server:
-        process = _start(oracle.flags(server, prompts, out))
+    with curating.serve(Oracle(records), lambda *_: silence(0.2)) as server:
+        process = _start(curating.flags(server, prompts, out))
         _wait_for(lambda: sum(server.answered.values()) >= 8)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
@@ -211,12 +216,12 @@ def test_ctrl_c_waits_for_what_is_paid_and_writes_what_is_done(tmp_path, records
 
 
 def test_one_process_writes_to_a_folder(capfd, tmp_path, records, prompts):
-    with Server(oracle.Oracle(records), lambda number, question: 30.0) as server:
-        flags = oracle.flags(server, prompts, tmp_path / "out")
+    with curating.serve(Oracle(records), lambda *_: silence(30.0)) as server:
+        flags = curating.flags(server, prompts, tmp_path / "out")
         process = _start(flags)
         try:
             _wait_for(lambda: server.questions)
-            status, lines = oracle.outcome(capfd, *flags)
+            status, lines = curating.outcome(capfd, *flags)
         finally:
             process.kill()
             process.communicate()
@@ -242,10 +247,10 @@ def test_one_process_writes_to_a_folder(capfd, tmp_path, records, prompts):
     ],
 )
 def test_a_bad_input_is_one_line_and_nothing_is_asked(capfd, tmp_path, records, line, message):
-    first = oracle.write_records(tmp_path / "prompts.jsonl", records[:1], "image1").read_text()
+    first = curating.write_records(tmp_path / "prompts.jsonl", records[:1], "image1").read_text()
     (tmp_path / "prompts.jsonl").write_text(first.replace(records[0].key, "a") + line + "\n")
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, tmp_path / "prompts.jsonl", tmp_path / "out"))
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(capfd, *curating.flags(server, tmp_path / "prompts.jsonl", tmp_path / "out"))
         assert not server.questions
     assert status == 2 and len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines
     assert not (tmp_path / "out").exists()
@@ -275,8 +280,8 @@ def test_a_bad_input_is_one_line_and_nothing_is_asked(capfd, tmp_path, records, 
     ],
 )
 def test_a_bad_config_is_one_line_and_nothing_is_asked(capfd, tmp_path, records, prompts, changes, message):
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out", **changes))
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out", **changes))
         assert not server.questions
     assert status == 2 and len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0], lines
     assert KEY not in lines[0] and not (tmp_path / "out").exists()
@@ -284,8 +289,8 @@ def test_a_bad_config_is_one_line_and_nothing_is_asked(capfd, tmp_path, records,
 
 def test_without_the_client_library_one_line_says_what_to_install(capfd, tmp_path, records, prompts, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openai", None)
-    with Server(oracle.Oracle(records)) as server:
-        status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"))
+    with curating.serve(Oracle(records)) as server:
+        status, lines = curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out"))
     assert status == 2 and lines == [
         "error: endpoints are asked with the package openai; install the extra endpoints: "
         "pip install 'irg-jax[endpoints]'"

@@ -7,9 +7,11 @@ import socket
 import pytest
 
 from irg_jax.endpoints import rates
+from irg_jax.worlds.shapes.oracle.answers import Oracle
+from irg_jax.worlds.shapes.oracle.faults import Fault, error, respond, silence
 from tests import tiny
-from tests.curation import oracle
-from tests.curation.server import KEY, Server, error
+from tests.curation import curating
+from tests.curation.curating import KEY
 
 CHAT = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
 
@@ -26,23 +28,23 @@ def quick_back_off(monkeypatch):
 
 @pytest.fixture(scope="module")
 def records():
-    return oracle.trajectories(4)
+    return curating.trajectories(4)
 
 
 @pytest.fixture
 def curate(capfd, tmp_path, records):
     """Runs the command for some records with a server's answers and faults: status, lines, server, records, rejects."""
 
-    def run(fault=None, answer=None, given=("image1",), count=4, **changes):
-        prompts = oracle.write_records(tmp_path / "prompts.jsonl", records[:count], *given)
+    def run(fault=lambda *_: None, answer=None, given=("image1",), count=4, **changes):
+        prompts = curating.write_records(tmp_path / "prompts.jsonl", records[:count], *given)
         out = tmp_path / "out"
-        with Server(answer or oracle.Oracle(records), fault) as server:
-            status, lines = oracle.outcome(capfd, *oracle.flags(server, prompts, out, **changes))
+        with curating.serve(answer or Oracle(records), fault) as server:
+            status, lines = curating.outcome(capfd, *curating.flags(server, prompts, out, **changes))
         there = [
-            oracle.read_lines(path) if path.exists() else None
+            curating.read_lines(path) if path.exists() else None
             for path in (out / "records.jsonl", out / "rejected.jsonl")
         ]
-        stored = oracle.everything_in(out)
+        stored = curating.everything_in(out)
         assert KEY.encode() not in stored and base64.b64encode(KEY.encode()) not in stored
         assert not any(KEY in line or "Traceback" in line for line in lines), lines
         return status, lines, server, *there
@@ -61,14 +63,14 @@ def first(fault):
         (error(500), "HTTP 500", False),
         (error(503, "overloaded"), "HTTP 503", False),
         (error(429), "HTTP 429", False),
-        ((502, {"Content-Type": "text/html"}, b"<html>Bad gateway</html>"), "HTTP 502", False),
-        (2.0, "timed out", True),
-        ("cut", "the connection failed", True),
-        ((200, {}, b'{"choices": [{"mess'), "not the protocol's JSON", True),
-        ((200, {}, b'{"choices": []}'), "not the protocol's JSON", True),
-        ((200, {}, b"[]"), "not the protocol's JSON", True),
-        ((200, {"Content-Type": "text/html"}, b"<html>maintenance</html>"), "not the protocol's JSON", True),
-        ((200, {}, b"\xff\xfe"), "not the protocol's JSON", True),
+        (respond(502, b"<html>Bad gateway</html>", {"Content-Type": "text/html"}), "HTTP 502", False),
+        (silence(2.0), "timed out", True),
+        (Fault("cut"), "the connection failed", True),
+        (respond(200, b'{"choices": [{"mess'), "not the protocol's JSON", True),
+        (respond(200, b'{"choices": []}'), "not the protocol's JSON", True),
+        (respond(200, b"[]"), "not the protocol's JSON", True),
+        (respond(200, b"<html>maintenance</html>", {"Content-Type": "text/html"}), "not the protocol's JSON", True),
+        (respond(200, b"\xff\xfe"), "not the protocol's JSON", True),
     ],
 )
 def test_what_may_pass_is_asked_again(curate, tmp_path, fault, reason, may_cost):
@@ -76,12 +78,12 @@ def test_what_may_pass_is_asked_again(curate, tmp_path, fault, reason, may_cost)
     assert status == 0 and len(made) == 4 and not rejected
     assert len(server.questions) == 13
     assert any(reason in line and "next try in" in line for line in lines), lines
-    failed = [line for line in oracle.read_lines(tmp_path / "out/journal.jsonl") if "failed" in line]
+    failed = [line for line in curating.read_lines(tmp_path / "out/journal.jsonl") if "failed" in line]
     assert len(failed) == 1 and (failed[0]["cost"] > 0) == may_cost
 
 
 def test_a_picture_that_fails_on_the_way_is_asked_again(curate):
-    faults = iter(["cut", (200, {}, b'{"data": []}'), error(500)])
+    faults = iter([Fault("cut"), respond(200, b'{"data": []}'), error(500)])
     status, _, server, made, _ = curate(
         lambda number, question: next(faults, None) if question.kind == "generate" else None
     )
@@ -106,11 +108,11 @@ def test_an_endpoint_that_asks_to_wait_gets_no_request_until_then(curate, header
 
 
 def test_a_used_up_limit_on_a_good_answer_is_waited_for_too(curate, records, capfd, tmp_path):
-    prompts = oracle.write_records(tmp_path / "prompts.jsonl", records)
-    with Server(oracle.Oracle(records)) as server:
+    prompts = curating.write_records(tmp_path / "prompts.jsonl", records)
+    with curating.serve(Oracle(records)) as server:
         server.headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "600ms"}
-        flags = oracle.flags(server, prompts, tmp_path / "out", steps=("thinking1",), thinking1__concurrency=1)
-        assert oracle.outcome(capfd, *flags)[0] == 0
+        flags = curating.flags(server, prompts, tmp_path / "out", steps=("thinking1",), thinking1__concurrency=1)
+        assert curating.outcome(capfd, *flags)[0] == 0
     gaps = [later - sooner for sooner, later in zip(server.times, server.times[1:], strict=False)]
     assert min(gaps) >= 0.55
 
@@ -125,9 +127,9 @@ def test_an_endpoint_that_is_not_there_ends_it_with_status_75(capfd, tmp_path, r
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         server = type("Gone", (), {"url": f"http://127.0.0.1:{taken.getsockname()[1]}/v1"})
-        prompts = oracle.write_records(tmp_path / "prompts.jsonl", records, "image1")
-        flags = oracle.flags(server, prompts, tmp_path / "out", requests__give_up_after_s=0.5)
-        status, lines = oracle.outcome(capfd, *flags)
+        prompts = curating.write_records(tmp_path / "prompts.jsonl", records, "image1")
+        flags = curating.flags(server, prompts, tmp_path / "out", requests__give_up_after_s=0.5)
+        status, lines = curating.outcome(capfd, *flags)
     assert status == 75 and "gives no answer (the connection failed (ConnectError))" in lines[-1]
     assert "0.0000 of 100.0000 spent" in lines[-2], "what was never sent costs nothing"
 
@@ -164,14 +166,14 @@ def test_one_refused_request_is_one_rejected_record(curate, records):
 
 
 def test_a_bad_answer_is_asked_again_with_the_reason_then_rejected(curate, records):
-    world = oracle.Oracle(records)
+    world = Oracle(records)
 
     def answer(question):
         if question.kind != "chat":
             return world(question)
         again = "Your text cannot be used: it must begin with <think>" in question.text
         bad = records[1].prompt in question.text or (records[0].prompt in question.text and not again)
-        return f"Sure! {world(question)}" if bad else world(question)
+        return f"Sure! {world(question).text}" if bad else world(question)
 
     status, _, server, made, rejected = curate(answer=answer)
     assert status == 0 and [line["key"] for line in made] == [records[i].key for i in (0, 2, 3)]
@@ -184,7 +186,7 @@ def test_a_bad_answer_is_asked_again_with_the_reason_then_rejected(curate, recor
 
 
 def test_half_an_answer_is_asked_again_and_more_tokens_ask_it_once_more(curate, tmp_path, records):
-    half = lambda number, question: "half" if question.kind == "chat" and not question.pictures else None  # noqa: E731
+    half = lambda _, question: Fault("half") if question.kind == "chat" and not question.pictures else None  # noqa: E731
     status, _, server, made, rejected = curate(half, count=1)
     assert status == 0 and made == [] and rejected[0]["rule"] == "cut off" and len(server.questions) == 2
     assert "it was cut off after 1024 tokens" in server.questions[1].text
@@ -195,7 +197,7 @@ def test_half_an_answer_is_asked_again_and_more_tokens_ask_it_once_more(curate, 
 
 
 def test_pictures_that_are_none_are_asked_again_then_rejected(curate, records):
-    world, calls = oracle.Oracle(records), []
+    world, calls = Oracle(records), []
 
     def answer(question):
         if question.kind != "generate":
@@ -219,18 +221,18 @@ def test_pictures_that_are_none_are_asked_again_then_rejected(curate, records):
 
 def test_an_address_instead_of_a_picture_says_what_to_set(curate):
     body = json.dumps({"data": [{"url": "http://127.0.0.1/x.png"}]}).encode()
-    status, lines, server, _, _ = curate(lambda n, q: (200, {}, body) if q.kind == "generate" else None)
+    status, lines, server, _, _ = curate(lambda n, q: respond(200, body) if q.kind == "generate" else None)
     assert status == 2 and '"response_format": "b64_json" to config.image2.options' in lines[-1]
 
 
 def test_a_given_picture_or_text_that_cannot_be_used_is_rejected_unpaid(curate, records, tmp_path, capfd):
-    prompts = oracle.write_records(tmp_path / "prompts.jsonl", records, "image1", "thinking1")
+    prompts = curating.write_records(tmp_path / "prompts.jsonl", records, "image1", "thinking1")
     (tmp_path / "1_image1.png").write_bytes(records[1].image1[:60])
     prompts.write_text(prompts.read_text("utf-8").replace(json.dumps(records[2].thinking1), '"no tags"'), "utf-8")
-    with Server(oracle.Oracle(records)) as server:
-        status, _ = oracle.outcome(capfd, *oracle.flags(server, prompts, tmp_path / "out"))
+    with curating.serve(Oracle(records)) as server:
+        status, _ = curating.outcome(capfd, *curating.flags(server, prompts, tmp_path / "out"))
     assert status == 0 and len(server.questions) == 4
-    rejected = oracle.read_lines(tmp_path / "out/rejected.jsonl")
+    rejected = curating.read_lines(tmp_path / "out/rejected.jsonl")
     assert [(line["step"], line["rule"], line["attempts"]) for line in rejected] == [
         ("image1", "no picture", 0),
         ("thinking1", "think tags", 0),
@@ -238,31 +240,30 @@ def test_a_given_picture_or_text_that_cannot_be_used_is_rejected_unpaid(curate, 
 
 
 def test_a_key_in_an_answer_is_taken_out(curate, records):
-    world = oracle.Oracle(records)
+    world = Oracle(records)
 
     def answer(question):
-        made = world(question)
-        return made.replace("I plan", f"I, {KEY}, plan") if isinstance(made, str) else made
+        return world(question).text.replace("I plan", f"I, {KEY}, plan")
 
     status, _, _, made, _ = curate(answer=answer, steps=("thinking1",))
     assert status == 0 and "I, [key], plan" in made[0]["thinking1"]
 
 
 def test_without_a_count_of_tokens_the_highest_cost_is_taken(curate, capfd, tmp_path, records):
-    prompts = oracle.write_records(tmp_path / "prompts.jsonl", records)
-    with Server(oracle.Oracle(records)) as server:
-        server.usage = None
-        flags = oracle.flags(server, prompts, tmp_path / "out", steps=("thinking1",))
-        assert oracle.outcome(capfd, *flags)[0] == 0
-    journal = oracle.read_lines(tmp_path / "out/journal.jsonl")
+    prompts = curating.write_records(tmp_path / "prompts.jsonl", records)
+    with curating.serve(Oracle(records)) as server:
+        server.usage = lambda *_: None
+        flags = curating.flags(server, prompts, tmp_path / "out", steps=("thinking1",))
+        assert curating.outcome(capfd, *flags)[0] == 0
+    journal = curating.read_lines(tmp_path / "out/journal.jsonl")
     at_most = {line["asked"]: line["at_most"] for line in journal if "asked" in line}
     assert {line["answered"]: line["cost"] for line in journal if "answered" in line} == at_most
 
 
 def test_an_answer_dearer_than_what_was_set_aside_is_said(curate, capfd, tmp_path, records):
-    prompts = oracle.write_records(tmp_path / "prompts.jsonl", records)
-    with Server(oracle.Oracle(records)) as server:
-        server.usage = {"read": 1_000_000, "written": 0}
-        flags = oracle.flags(server, prompts, tmp_path / "out", steps=("thinking1",))
-        _, lines = oracle.outcome(capfd, *flags)
+    prompts = curating.write_records(tmp_path / "prompts.jsonl", records)
+    with curating.serve(Oracle(records)) as server:
+        server.usage = lambda *_: (1_000_000, 0)
+        flags = curating.flags(server, prompts, tmp_path / "out", steps=("thinking1",))
+        _, lines = curating.outcome(capfd, *flags)
     assert sum("raise config.thinking1.image_tokens" in line for line in lines) == 1

@@ -11,8 +11,8 @@ import pytest
 from irg_jax.curation import weak_images
 from irg_jax.sampling.engine import load_sampler
 from tests import commands
-from tests.curation import oracle
-from tests.curation.server import KEY, Server
+from tests.curation import curating
+from tests.curation.curating import KEY
 
 pytestmark = pytest.mark.slow  # trains a model and samples from it
 
@@ -52,20 +52,20 @@ def curate(capfd, tmp_path, trained, load_once, monkeypatch):
         file.write_text("\n".join(prompts) + "\n")
         steps = ("thinking1", "image1", "image2", "thinking2")
         own = {"steps": steps, "image1__checkpoint": trained, "image1__batch_size": 2}
-        with Server(answer) as server:
-            status, lines = oracle.outcome(capfd, *oracle.flags(server, file, tmp_path / name, **(own | changes)))
+        with curating.serve(answer) as server:
+            status, lines = curating.outcome(capfd, *curating.flags(server, file, tmp_path / name, **(own | changes)))
         assert status == 0, lines
-        made = {line["prompt"]: line for line in oracle.read_lines(tmp_path / name / "records.jsonl")}
+        made = {line["prompt"]: line for line in curating.read_lines(tmp_path / name / "records.jsonl")}
         pixels = {
             prompt: np.asarray(PIL.Image.open(io.BytesIO((tmp_path / name / line["image1"]).read_bytes())))
             for prompt, line in made.items()
         }
-        return made, pixels, server, oracle.read_lines(tmp_path / name / "rejected.jsonl")
+        return made, pixels, server, curating.read_lines(tmp_path / name / "rejected.jsonl")
 
     return run
 
 
-WORLD = oracle.trajectories(1)[0]
+WORLD = curating.trajectories(1)[0]
 
 
 def answer(question):
@@ -87,7 +87,7 @@ def test_the_samplers_images_whatever_the_batch(curate, load_once, trained, tmp_
     _, other, _, _ = curate("other", PROMPTS[1:2], image1__task=task, image1__seed=1)
     assert (other[PROMPTS[1]] != pixels[PROMPTS[1]]).any()
 
-    journal = oracle.read_lines(tmp_path / "all" / "journal.jsonl")
+    journal = curating.read_lines(tmp_path / "all" / "journal.jsonl")
     keys = {line["picture"]["digest"]: line["sampled"] for line in journal if "sampled" in line}
     index = int(keys[made[PROMPTS[0]]["image1"].split("/")[1].split(".")[0]][:8], 16)
     sampler = load_once(trained)
@@ -117,8 +117,8 @@ def test_a_text_that_is_too_long_for_the_model_is_one_rejected_record(curate):
 def test_changes_of_sampling_are_checked_before_anything_is_paid(capfd, tmp_path, trained):
     (tmp_path / "prompts.txt").write_text("x\n")
     own = {"steps": ("thinking1", "image1"), "image1__checkpoint": trained, "image1__sampling": ("time_pionts=3",)}
-    with Server(answer) as server:
-        flags = oracle.flags(server, tmp_path / "prompts.txt", tmp_path / "out", **own)
-        status, lines = oracle.outcome(capfd, *flags)
+    with curating.serve(answer) as server:
+        flags = curating.flags(server, tmp_path / "prompts.txt", tmp_path / "out", **own)
+        status, lines = curating.outcome(capfd, *flags)
         assert not server.questions
     assert status == 2 and "config.sampling.time_pionts: unknown key; did you mean time_points?" in lines[-1]

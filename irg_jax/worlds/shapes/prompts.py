@@ -1,7 +1,11 @@
 """Prompts: short requests of GenEval's six kinds, each in several wordings, none of which names a place."""
 
-from irg_jax.worlds.shapes.objects import NUMBERS, plural, with_article
-from irg_jax.worlds.shapes.scene import Scene, Wanted
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
+
+from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, plural, with_article
+from irg_jax.worlds.shapes.scene import RELATIONS, Scene, Wanted
 
 # {a} and {b} are the wanted objects with their article; {one} and {other} the same behind "one".
 WORDINGS = {
@@ -46,3 +50,37 @@ def write_prompt(scene: Scene, wording: int) -> str:
 
 def _counted(wanted: Wanted) -> str:
     return f"{NUMBERS[wanted.count]} {wanted.shape if wanted.count == 1 else plural(wanted.shape)}"
+
+
+def parse_prompt(text: str) -> Scene | None:
+    """What a prompt in one of the ``WORDINGS`` asks for, without a plan (``objects`` is ()); None for any other text.
+
+    Case, spaces around it and a full stop at its end do not matter.
+    """
+    return _scenes().get(" ".join(text.lower().split()).removesuffix("."))
+
+
+@functools.cache
+def _scenes() -> Mapping[str, Scene]:
+    """Every prompt of the world; the wordings are its grammar, so that what is written is read back."""
+    scenes: dict[str, Scene] = {}
+    for scene in _all_scenes():
+        for wording in range(len(WORDINGS[scene.kind])):
+            # "Show me one circle" belongs to two kinds, which ask for the same.
+            scenes.setdefault(write_prompt(scene, wording), scene)
+    return scenes
+
+
+def _all_scenes() -> Iterator[Scene]:
+    for shape in SHAPES:
+        yield Scene("single_object", (Wanted(shape),), None, ())
+        for colour in COLOURS:
+            yield Scene("colors", (Wanted(shape, colour),), None, ())
+        for count in range(1, len(NUMBERS)):
+            yield Scene("counting", (Wanted(shape, count=count),), None, ())
+    for first, second in itertools.permutations(SHAPES, 2):
+        yield Scene("two_object", (Wanted(first), Wanted(second)), None, ())
+        for relation in RELATIONS:
+            yield Scene("position", (Wanted(first), Wanted(second)), relation, ())
+        for one, other in itertools.product(COLOURS, repeat=2):
+            yield Scene("color_attr", (Wanted(first, one), Wanted(second, other)), None, ())

@@ -1,10 +1,10 @@
-"""Teachers of the shapes world, whose answers are known to be right, and commands that ask them."""
+"""The curate command on records of the shapes world, with the world's oracle as its teachers."""
 
 import contextlib
 import json
 import logging
 import pathlib
-import re
+from collections.abc import Callable
 
 import pytest
 
@@ -12,11 +12,13 @@ from irg_jax import curate
 from irg_jax.core.config.command_line import run_command
 from irg_jax.curation.config import parse_config
 from irg_jax.data.trajectory import Trajectory
+from irg_jax.worlds.shapes.oracle.faults import Fault
+from irg_jax.worlds.shapes.oracle.protocol import Question, Text
+from irg_jax.worlds.shapes.oracle.server import Server
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests import commands
-from tests.curation.server import Question, Server
 
-_REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n\n(.*)\n")
+KEY = "sk-test-0123456789abcdef"
 
 
 def trajectories(count: int) -> list[Trajectory]:
@@ -30,25 +32,11 @@ def trajectories(count: int) -> list[Trajectory]:
     return list(found.values())
 
 
-class Oracle:
-    """Answers each question as the world does: it knows a record by its prompt, and looks at the pictures."""
-
-    def __init__(self, records: list[Trajectory]):
-        self._records = {record.prompt: record for record in records}
-
-    def __call__(self, question: Question) -> str | bytes:
-        found = _REQUEST.search(question.text)
-        record = self._records[found[1] if found else question.text.partition("\n")[0]]
-        if question.kind == "generate":
-            return record.image2
-        if question.kind == "edit":
-            assert question.pictures == (record.image1,)
-            return record.image2
-        if len(question.pictures) == 2:
-            assert question.pictures == (record.image1, record.image2)
-            return record.thinking2
-        assert question.pictures in ((), (record.image2,))
-        return record.thinking1
+def serve(
+    answer: Callable[[Question], Text | str | bytes], fault: Callable[[int, Question], Fault | None] = lambda *_: None
+) -> Server:
+    """A server whose answers count for 100 tokens read and 50 written each, whatever they are."""
+    return Server(answer, fault, usage=lambda *_: (100, 50))
 
 
 def flags(server: Server, prompts: pathlib.Path, out: pathlib.Path, **changes: object) -> list[str]:
