@@ -28,6 +28,7 @@ _BINARY_SCORE = re.compile(
 _READ_TEXT = re.compile(r"\brecogni[sz]e (?:all )?(?:the |any )?text\b|\bno text recogni[sz]ed\b", re.IGNORECASE)
 _SHOWS_PROMPT = re.compile(r"\b(?:show|depict|match|contain)\w* [\"“](.+?)[\"”]\s*\?", re.IGNORECASE)
 _PREFERENCE = [re.compile(rf"\b{word}\b", re.IGNORECASE) for word in ("first", "second", "tie")]
+_LABELLED = re.compile(r"\banswer: *(?:first|second|tie)\b", re.IGNORECASE)
 _QUESTION = re.compile(r"(?:^|(?<=[.!?:)*-]\s))[^.!?:\n]*\?", re.MULTILINE)
 _QUOTED = re.compile(r"[\"“](.+?)[\"”]|‘(.+?)’|(?<!\w)'(.+?)'(?!\w)")
 
@@ -40,7 +41,8 @@ def judge(question: Question) -> Text:
     """
     text, shown = question.text, question.pictures
     if len(shown) == 2 and all(word.search(text) for word in _PREFERENCE):
-        return Text(_prefer(*(_score(picture, _scene_in(text)) for picture in shown)))
+        reasons, better = _prefer(*(_score(picture, _scene_in(text)) for picture in shown))
+        return Text(f"{reasons}\n{'Answer: ' if _LABELLED.search(text) else ''}{better}")
     if len(shown) != 1:
         raise UserError(f"{len(shown)} pictures with {text[:80]!r}: the oracle understands {UNDERSTOOD}")
     (picture,) = shown
@@ -78,8 +80,8 @@ def _score(picture: bytes, scene: Scene) -> Score:
     return score_image(pixels(picture), scene)
 
 
-def _prefer(first: Score, second: Score) -> str:
-    """A line of reasons, then ``first``, ``second`` or ``tie`` alone.
+def _prefer(first: Score, second: Score) -> tuple[str, str]:
+    """A line of reasons, and ``first``, ``second`` or ``tie``.
 
     Better is what has fewer things wrong, then what has more detail, to two decimals.
     """
@@ -90,7 +92,7 @@ def _prefer(first: Score, second: Score) -> str:
         for name, score in (("first", first), ("second", second))
     )
     better = "tie" if ranks[0] == ranks[1] else "first" if ranks[0] > ranks[1] else "second"
-    return f"{reasons}\n{better}"
+    return reasons, better
 
 
 def _scene_in(text: str) -> Scene:

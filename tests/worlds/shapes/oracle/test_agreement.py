@@ -1,13 +1,16 @@
 """The oracle's answers agree with the scorer on a thousand random pictures, most of which are not as they should be."""
 
+import base64
 import io
 
 import numpy as np
+import openai
 import PIL.Image
 import pytest
 
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, plural, with_article
 from irg_jax.worlds.shapes.oracle.answers import Oracle
+from irg_jax.worlds.shapes.oracle.server import Server
 from irg_jax.worlds.shapes.prompts import WORDINGS, parse_prompt, write_prompt
 from irg_jax.worlds.shapes.render import render_good, render_weak
 from irg_jax.worlds.shapes.scene import RELATIONS, Scene, Wanted
@@ -95,6 +98,22 @@ def test_answers_agree_with_the_scorer(kind):
         assert right == 100
     if kind in ("other", "jpeg", "noisy"):
         assert differing == {"Yes", "No"}, "both answers occur"
+
+
+def test_they_agree_over_http_too():
+    rng = np.random.default_rng(1)
+    with Server(Oracle()) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0, timeout=10)
+        for index, kind in enumerate(KINDS):
+            record = make_trajectory(12, "held_out", index)
+            encoded, image = random_picture(rng, kind, record)
+            url = f"data:image/png;base64,{base64.b64encode(encoded).decode()}"
+            text = f'Does this figure show "{record.prompt}"? Please answer yes or no.'
+            parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+            made = client.chat.completions.create(model="judge", messages=[{"role": "user", "content": parts}])
+            correct = score_image(image, Scene.from_json(record.scene)).correct
+            assert made.choices[0].message.content == ("Yes" if correct else "No"), kind
+            assert correct or kind != "right"
 
 
 def test_every_wording_of_the_world_is_judged():

@@ -20,9 +20,9 @@ PAIR = 'Which picture is better for "{}"? End with a line that is "first", "seco
 
 
 def test_one_question_has_one_word_as_its_answer():
-    ask = "{} Please answer 'Yes' or 'No' only."
-    assert judge(chat(ask.format("Is there a red circle?"), PICTURE)).text == "Yes"
-    assert judge(chat(ask.format("Is there a red square?"), PICTURE)).text == "No"
+    for ask in ("{} Please answer 'Yes' or 'No' only.", "{}. Please answer 'Yes' or 'No' only."):
+        assert judge(chat(ask.format("Is there a red circle?"), PICTURE)).text == "Yes"
+        assert judge(chat(ask.format("Is there a red square?"), PICTURE)).text == "No"
 
 
 def test_each_question_has_a_line():
@@ -79,6 +79,11 @@ def test_the_better_of_two_pictures_whatever_their_order(prompt, first, second, 
     assert judge(chat(PAIR.format(prompt), first, second)).text.splitlines()[-1] == better
     other = {"first": "second", "second": "first", "tie": "tie"}[better]
     assert judge(chat(PAIR.format(prompt), second, first)).text.splitlines()[-1] == other
+
+
+def test_a_preference_has_the_form_that_is_asked_for():
+    ask = f"Two images, the first and the second:\n-----\n{RIGHT}\n-----\nWhich is better?\nAnswer: first\nAnswer: tie"
+    assert judge(chat(ask, PICTURE, BLANK)).text.splitlines()[-1] == "Answer: first"
 
 
 @pytest.mark.parametrize(
