@@ -90,6 +90,8 @@ setup(
         "simd": ["cykooz.resizer>=3"],
         # The client of teachers (irg_jax.curate) and judges (irg_jax.evaluate).
         "endpoints": ["openai>=1.60"],
+        # The local detector of GenEval.
+        "geneval": ["torch>=2.4", "transformers>=4.46"],
         # build_data at scale. Beam bounds protobuf, pyarrow and pillow from above.
         "beam": ["apache-beam>=2.60"],
     },
