@@ -27,7 +27,7 @@ from irg_jax.curation.prompts import check_inputs, read_entries
 from irg_jax.curation.steps import needs
 from irg_jax.curation.template import load_templates
 from irg_jax.curation.weak_images import open_checkpoint, sampling_changes
-from irg_jax.endpoints.endpoint import import_openai, read_key
+from irg_jax.endpoints.endpoint import import_openai, quiet_client, read_key
 from irg_jax.endpoints.journal import FILE as JOURNAL
 from irg_jax.endpoints.journal import Journal
 
@@ -43,9 +43,7 @@ _ESTIMATE_ONLY = flags.DEFINE_bool("estimate_only", False, "says what it would c
 def main(config: CurateConfig) -> None:
     """Makes the records that are missing."""
     log_plainly()
-    # The client of the endpoints says every request at the level of information.
-    for library in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    quiet_client()
     # All that is given is looked at before anything is paid.
     config.check_prices()
     entries, repeated = read_entries(_PROMPTS.value)

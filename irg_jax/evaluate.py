@@ -1,65 +1,49 @@
-"""Scores a checkpoint: ``python -m irg_jax.evaluate heldout --checkpoint RUN``.
+"""Evaluates checkpoints: ``python -m irg_jax.evaluate generate|score|detect|prefer|report|heldout``.
 
-``heldout`` samples two turns for held-out prompts of the shapes world, and writes their images, scores.json and a
-report into a folder. The same command again goes on where it stopped.
+    generate   samples the images of a benchmark (GenEval, WISE, TIIF, GenAI-Bench, OneIG) into its official layout
+    score      scores images in an official layout by the official rules
+    detect     finds the objects of GenEval's images with a local detector
+    prefer     asks judges which of two turns or runs is better
+    report     writes one page for scored runs, python -m irg_jax.evaluate report DIR…
+    heldout    samples and scores held-out prompts of the shapes world
+
+Each stops and goes on: the same command again does what is missing. ``irg_jax.evaluate COMMAND --help`` has the flags;
+docs/evaluation.md how to run each benchmark, what it costs, and what is comparable.
 """
 
-import functools
+import importlib
 import sys
 
-from absl import flags
-
-from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.command_line import run_command
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
-from irg_jax.core.outputs import check_output_folder
-from irg_jax.core.storage import as_path
-from irg_jax.experiment import held_out
-from irg_jax.reporting.build import build_report
 from irg_jax.sharding import processes
 
-FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "folder of a run, or of one of its checkpoints", required=True, flag_values=FLAGS
-)
-_STEP = flags.DEFINE_integer("step", None, "of the checkpoint; the latest if not given", flag_values=FLAGS)
-_OUT = flags.DEFINE_string("out", None, "by default evaluations/heldout_STEP beside the checkpoints", flag_values=FLAGS)
-_DATA = flags.DEFINE_string("data", None, "data set with the prompts; the run's own if not given", flag_values=FLAGS)
-_PROMPTS = flags.DEFINE_integer(
-    "prompts", 96, "number of prompts, the first of the split", lower_bound=1, flag_values=FLAGS
-)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "prompts sampled together", lower_bound=1, flag_values=FLAGS)
-_SEED = flags.DEFINE_integer("seed", 0, "of the samples", lower_bound=0, upper_bound=2**32 - 1, flag_values=FLAGS)
-
-BENCHMARKS = ("heldout",)
+COMMANDS = ("generate", "score", "detect", "prefer", "report", "heldout")
 
 
-def main(benchmark: str) -> None:
-    """Samples, scores and prints both turns."""
-    log_plainly()
-    if benchmark not in BENCHMARKS:
-        nearest = did_you_mean(benchmark, BENCHMARKS)
-        raise UserError(f"irg_jax.evaluate: {benchmark!r} is not one of {', '.join(BENCHMARKS)}{nearest}")
-    sizes = dict(prompts=_PROMPTS.value, batch_size=_BATCH_SIZE.value, seed=_SEED.value)
-    stage, config = held_out.open_evaluation(_CHECKPOINT.value, _STEP.value, _DATA.value, **sizes)
-    out = as_path(_OUT.value) if _OUT.value else stage.folder / "evaluations" / f"heldout_{stage.step:08d}"
-    check_output_folder(out, "--out")
-    processes.initialize()
-    held_out.generate(stage.folder, config, out / "samples", stage.step)
-    processes.wait_for_all("samples")
-    if not processes.is_primary():
-        return
-    scores = build_report(out, stage.step)
-    print(out / "report.html")
-    first, second = scores["turn1"]["overall"], scores["turn2"]["overall"]
-    print(f"turn 1 {first:.3f}  turn 2 {second:.3f}  ({scores['scored']} scored samples, mean of the kinds)")
+def main(argv: list[str]) -> None:
+    """Runs one of the commands, whose name is the first argument; never returns."""
+    name = argv.pop(1) if len(argv) > 1 and not argv[1].startswith("-") else ""
+    if name not in COMMANDS:
+        run_command(lambda: _refuse(name), argv=argv)
+    command = importlib.import_module(f"irg_jax.evaluation.commands.{name}")
+    if hasattr(command, "PARSE") and not any(argument.split("=")[0] in ("--config", "-config") for argument in argv):
+        argv.append(f"--config={command.DEFAULT_CONFIG}")
+    folders = command.take_folders(argv) if hasattr(command, "take_folders") else None
+    run_command(
+        command.main if folders is None else lambda: command.main(folders),
+        getattr(command, "PARSE", None),
+        argv,
+        flag_values=command.FLAGS,
+        on_failure=processes.announce_failure,
+    )
+
+
+def _refuse(name: str) -> None:
+    nearest = did_you_mean(name, COMMANDS)
+    raise UserError(f"irg_jax.evaluate: {name!r} is not one of {', '.join(COMMANDS)}{nearest}")
 
 
 if __name__ == "__main__":
-    # The benchmark is an argument, which run_command would refuse.
-    has_name = len(sys.argv) > 1 and not sys.argv[1].startswith("-")
-    run_command(
-        functools.partial(main, sys.argv.pop(1) if has_name else ""),
-        flag_values=FLAGS,
-        on_failure=processes.announce_failure,
-    )
+    main(sys.argv)

@@ -7,7 +7,7 @@ import irg_jax
 
 BELOW_TO_ABOVE = [
     *("core", "sharding", "models", "data", "worlds", "endpoints", "benchmarks", "checkpoints"),
-    *("sampling", "training", "perf", "planning", "reporting", "curation", "evaluation", "experiment"),
+    *("sampling", "training", "perf", "planning", "reporting", "curation", "experiment", "evaluation"),
 ]
 FORBIDDEN = {("data", "models"), ("benchmarks", "models"), ("benchmarks", "sharding")}
 PACKAGE = pathlib.Path(irg_jax.__file__).parent

@@ -1,5 +1,6 @@
 """Files of an official layout: written once, looked at, and named where they are wrong."""
 
+import re
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Problem
@@ -45,6 +46,18 @@ def unreadable(path: Path) -> Problem | None:
         content = path.read_bytes()
         images.encoded_size(content, path.name)  # sees the missing end of a PNG, which the decoder may not miss
         images.decode(content, path.name)
-    except (OSError, UserError) as error:
-        return Problem("unreadable", str(path), f"{str(error).partition(';')[0]}; make the image again")
+    except OSError as error:
+        return Problem("unreadable", str(path), f"cannot be read ({error.strerror}); make the image again")
+    except UserError as error:
+        # Without what is of this moment: the address of the object in memory.
+        reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)).partition(": ")[2].partition(";")[0]
+        return Problem("unreadable", str(path), f"{reason}; make the image again")
     return None
+
+
+def read_image(path: Path) -> bytes:
+    """The bytes of a file. Raises UserError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); make the image again") from error

@@ -2,14 +2,12 @@
 
 import concurrent.futures
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Problem
+from irg_jax.benchmarks.image_files import entries, read_image, unreadable
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import is_hidden
-from irg_jax.data import images
 
 Place = tuple[str, int]
 
@@ -26,7 +24,7 @@ def find_in_places(
     """
     there: dict[Place, Path] = {}
     problems: list[Problem] = []
-    present = {path for folder in folders for path in _entries(folder)}
+    present = {path for folder in folders for path in entries(folder)}
     for place, candidates in places.items():
         found = [path for path in candidates if path in present and path.is_file()]
         if len(found) == 1:
@@ -41,11 +39,11 @@ def find_in_places(
         if path not in expected or not path.is_file():
             problems.append(Problem("extra", str(path), explain(path)))
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for (place, path), fault in zip(list(there.items()), pool.map(_fault, there.values()), strict=True):
-            if fault:
-                problems.append(Problem("unreadable", str(path), f"{fault}; generate it again"))
+        for place, problem in zip(list(there), pool.map(unreadable, there.values()), strict=True):
+            if problem is not None:
+                problems.append(problem)
                 del there[place]
-    return FoundImages({place: functools.partial(_read, path) for place, path in there.items()}, tuple(problems))
+    return FoundImages({place: functools.partial(read_image, path) for place, path in there.items()}, tuple(problems))
 
 
 def check_model_name(model: str) -> str:
@@ -53,27 +51,3 @@ def check_model_name(model: str) -> str:
     if not model or model != model.strip("/") or any(part in ("", ".", "..") for part in model.split("/")):
         raise UserError(f"--model {model!r}: cannot be a folder; give a name such as irg or org/irg")
     return model
-
-
-def _entries(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    try:
-        return [path for path in folder.iterdir() if not is_hidden(path)]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-
-
-def _fault(path: Path) -> str:
-    try:
-        images.decode(_read(path), path.name)
-    except UserError as error:
-        return re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)).partition(": ")[2].partition(";")[0]
-    return ""
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); generate it again") from error

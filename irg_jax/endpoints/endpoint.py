@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -179,6 +180,12 @@ def read_key(step: str, config: EndpointConfig) -> str:
     if not key.isascii() or any(letter.isspace() for letter in key):
         raise UserError(f"config.{step}.key_env: {config.key_env} holds something that is no key; export it again")
     return key
+
+
+def quiet_client() -> None:
+    """The client says every request at the level of information; only its warnings are shown from now on."""
+    for library in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def import_openai() -> Any:

@@ -65,7 +65,7 @@ class PictureFolder:
           UserError: the disk is full or a permission is missing.
           StorageError: the storage went on answering with errors.
         """
-        digest, kind = hashlib.sha256(content).hexdigest(), _kind(content)
+        digest, kind = hashlib.sha256(content).hexdigest(), kind_of(content)
         width, height, fault = 0, 0, ""
         try:
             width, height = images.decode(content, digest[:16]).size
@@ -96,7 +96,8 @@ class PictureFolder:
         write_bytes(path, content)
 
 
-def _kind(content: bytes) -> str:
+def kind_of(content: bytes) -> str:
+    """The extension of an encoded picture: ``png``, ``jpg`` or ``webp``; ``bin`` for anything else."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if content.startswith(b"\xff\xd8\xff"):

@@ -1,6 +1,7 @@
 """Loads a sampler from a run folder."""
 
 import os
+from collections.abc import Mapping
 
 import jax
 
@@ -49,9 +50,7 @@ def load_sampler(
     execution = stage.section("execution", ExecutionConfig).on(jax.default_backend())
     sizes = {name: stage.config.data[name] for name in ("vae_image", "vit_image")}
     images = {name: dataclass_from_mapping(ImageSizeConfig, values, f"data.{name}") for name, values in sizes.items()}
-    values = merge_nested(merge_nested(stage.config.sampling, preset_values(preset)), changes)
-    # Before the weights, which take minutes.
-    config = dataclass_from_mapping(SamplingConfig, values, "sampling")
+    config = sampling_config(stage, preset, changes)  # before the weights, which take minutes
     processor = make_processor(ProcessorConfig(str(stage.folder / "tokenizer"), **images), model.geometry)
     devices = make_mesh(mesh or _default_mesh(stage), jax.local_devices())
     return Sampler(
@@ -64,6 +63,12 @@ def load_sampler(
         mesh=devices,
         flow_step=flow_step,
     )
+
+
+def sampling_config(stage: SavedStage, preset: str, changes: Mapping[str, object]) -> SamplingConfig:
+    """The section sampling of a run with a preset and changes, see ``load_sampler``. Raises UserError likewise."""
+    values = merge_nested(merge_nested(stage.config.sampling, preset_values(preset)), changes)
+    return dataclass_from_mapping(SamplingConfig, values, "sampling")
 
 
 def _default_mesh(stage: SavedStage) -> MeshConfig:

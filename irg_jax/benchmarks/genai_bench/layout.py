@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
+from irg_jax.benchmarks.image_files import write_once
 from irg_jax.benchmarks.places import check_model_name, find_in_places
-from irg_jax.core.small_files import make_folder, write_bytes
 from irg_jax.data import images
 
 JPEG_QUALITY = 95
@@ -18,13 +18,11 @@ def write_layout(prompts: PromptSet, image: Callable[[Item, int], bytes], folder
     The official script saves with Pillow's default, 75; a scorer may see that difference.
 
     Raises:
-      UserError: the folder cannot be made, the name of the model cannot be one, or an image cannot be decoded.
-      OSError: a file cannot be written.
+      UserError: a file cannot be written or another one is there, the model has no such name, or an image is damaged.
     """
     place = folder / check_model_name(model)
-    make_folder(place)
     for item in prompts.items:
-        write_bytes(place / f"{item.key}.jpeg", _to_jpeg(image(item, 0), item.key))
+        write_once(place / f"{item.key}.jpeg", _to_jpeg(image(item, 0), item.key))
 
 
 def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
+from irg_jax.benchmarks.image_files import write_once
 from irg_jax.benchmarks.places import check_model_name, find_in_places
-from irg_jax.core.small_files import make_folder, write_bytes
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -17,14 +17,12 @@ def write_layout(prompts: PromptSet, image: Callable[[Item, int], bytes], folder
     """Writes the PNGs as they are.
 
     Raises:
-      UserError: a folder cannot be made, or the name of the model cannot be one.
-      OSError: a file cannot be written.
+      UserError: a file cannot be written or another one is there, or the name of the model cannot be one.
     """
     check_model_name(model)
     for item in prompts.items:
         place = _folder(folder, item, model)
-        make_folder(place)
-        write_bytes(place / f"{_line(item)}.png", image(item, 0))
+        write_once(place / f"{_line(item)}.png", image(item, 0))
 
 
 def find_images(prompts: PromptSet, folder: Path, *, model: str, turn: int | None = None) -> FoundImages:

@@ -4,20 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
+from irg_jax.benchmarks.image_files import write_once
 from irg_jax.benchmarks.places import find_in_places
-from irg_jax.core.small_files import make_folder, write_bytes
 
 
 def write_layout(prompts: PromptSet, image: Callable[[Item, int], bytes], folder: Path, *, model: str) -> None:
     """Writes the PNGs as they are; the name of the model is no part of this layout.
 
     Raises:
-      UserError: the folder cannot be made.
-      OSError: a file cannot be written.
+      UserError: a file cannot be written, or another one of that name is there.
     """
-    make_folder(folder)
     for item in prompts.items:
-        write_bytes(_place(folder, item), image(item, 0))
+        write_once(_place(folder, item), image(item, 0))
 
 
 def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:

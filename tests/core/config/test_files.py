@@ -13,12 +13,14 @@ from irg_jax.core.config.files import from_json, load, to_json
 from irg_jax.core.errors import UserError
 from irg_jax.curation.config import CurateConfig
 from irg_jax.curation.config import parse_config as parse_curation
+from irg_jax.evaluation.config import JudgesConfig, parse_judges
 from irg_jax.experiment.config import ExperimentConfig
 from irg_jax.experiment.config import parse_config as parse_experiment
 from irg_jax.training.config import StageConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PARSERS = {"curate": parse_curation}  # of the other commands: parse_experiment
+PARSERS = {"curate": parse_curation, "judges": parse_judges}  # of the other commands: parse_experiment
+KINDS = {"curate": CurateConfig, "judges": JudgesConfig}
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 
 
@@ -27,7 +29,7 @@ def test_every_shipped_config_is_whole_by_name_and_by_path(name, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     parse_config = PARSERS.get(name, parse_experiment)
     config = parse_config(load(name))
-    assert isinstance(config, CurateConfig if name == "curate" else StageConfig | ExperimentConfig)
+    assert isinstance(config, KINDS.get(name, StageConfig | ExperimentConfig))
     assert parse_config(load(ROOT / "configs" / f"{name}.py")) == config
     assert parse_config(from_json(to_json(config))) == config, "a saved config repeats the run"
 
@@ -62,10 +64,12 @@ def test_an_installed_package_brings_its_configs(tmp_path):
         "from irg_jax.core.config.files import load\n"
         "from irg_jax.curation.config import parse_config as parse_curation\n"
         "from irg_jax.curation.template import load_templates\n"
+        "from irg_jax.evaluation.config import parse_judges\n"
         "from irg_jax.experiment.config import parse_config\n"
         f"assert load.__code__.co_filename.startswith({str(tmp_path)!r}), load.__code__.co_filename\n"
-        f"[parse_config(load(name)) for name in {SHIPPED!r} if name != 'curate']\n"
+        f"[parse_config(load(name)) for name in {SHIPPED!r} if name not in ('curate', 'judges')]\n"
         "parse_curation(load('curate'))\n"
+        "parse_judges(load('judges'))\n"
         "load_templates(None)\n"
     )
     # -I leaves out the folder of the repository and every environment variable; the site comes first.

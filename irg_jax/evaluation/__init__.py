@@ -1,0 +1,1 @@
+"""The five benchmarks, from a checkpoint to a score."""

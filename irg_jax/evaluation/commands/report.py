@@ -1,0 +1,48 @@
+"""``irg_jax.evaluate report DIR…``: one page for scored runs beside the published figures, with CSV and JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from irg_jax.benchmarks.preference_file import FILE as PREFERENCE_FILE
+from irg_jax.benchmarks.results import FILE as RESULT_FILE
+from irg_jax.core.config.command_line import log_plainly
+from irg_jax.core.errors import UserError
+from irg_jax.evaluation.benchmarks import BENCHMARKS
+from irg_jax.reporting.benchmarks import build_benchmark_report
+
+FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
+_OUT = flags.DEFINE_string("out", None, "folder of the page; the first folder if not given", flag_values=FLAGS)
+
+
+def main(folders: Sequence[str]) -> None:
+    """Writes the page and prints its path."""
+    log_plainly()
+    if not folders:
+        raise UserError("irg_jax.evaluate report: give at least one folder, of a run or of its scores")
+    given = [Path(folder).absolute() for folder in folders]
+    scored = [folder for own in given for folder in _with_results(own)]
+    print(build_benchmark_report(scored, Path(_OUT.value) if _OUT.value else given[0], BENCHMARKS))
+
+
+def take_folders(argv: list[str]) -> list[str]:
+    """Takes the folders, which run_command would refuse, out of a command line; a flag keeps its value."""
+    folders: list[str] = []
+    rest = argv[:1]
+    for argument in argv[1:]:
+        is_value = rest[-1] in ("--out", "-out", "--compile_cache")
+        (rest if argument.startswith("-") or is_value else folders).append(argument)
+    argv[:] = rest
+    return folders
+
+
+def _with_results(folder: Path) -> list[Path]:
+    """The folder itself, or those in it, or in its ``scores``, that have results."""
+    for parent in (folder, folder / "scores"):
+        if parent.is_dir():
+            inside = [parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
+            found = [path for path in inside if (path / RESULT_FILE).exists() or (path / PREFERENCE_FILE).exists()]
+            if found:
+                return found
+    raise UserError(f"{folder}: no such folder, or nothing is scored in it; run irg_jax.evaluate score first")

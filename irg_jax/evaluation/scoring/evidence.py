@@ -1,0 +1,121 @@
+"""What scorers are given, and what they find."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row
+from irg_jax.benchmarks.judge import Template
+from irg_jax.core.errors import UserError
+from irg_jax.evaluation.judging import Judge, Judged, Task
+
+Place = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a score may be made from.
+
+    Attributes:
+      model: the folder of the model in official layouts and the column of official tables.
+      prompts: the file or folder of the prompts, beside which some benchmarks have references.
+      files: by name, see ``FILES`` of each scorer.
+      template: a file or folder with the official template of the judge; None for our own.
+      random_seed: of the choice among several templates; None for the first one.
+      ask: lets the judge answer tasks; raises UserError where no judge can be asked.
+      judge: which answers; None before one is asked.
+    """
+
+    model: str
+    prompts: Path
+    files: Mapping[str, Path]
+    template: Path | None
+    random_seed: int | None
+    open_judge: Callable[[], Judge]
+
+
+class Evidence(NamedTuple):
+    """What was found in the images of one turn.
+
+    Attributes:
+      rows: at most one for each (key, sample).
+      owed: the (key, sample) that need a row for a complete score.
+      problems: answers that are missing or odd, and files that lack images.
+      protocol: how it was found, for readers.
+      comparable: whether prompts, judge, template and rules are the official ones.
+    """
+
+    rows: list[Row]
+    owed: Collection[Place]
+    problems: list[Problem]
+    protocol: dict[str, str]
+    comparable: bool
+
+
+def places(items: Sequence[Item]) -> list[Place]:
+    """All images of some items."""
+    return [(item.key, sample) for item in items for sample in range(item.samples)]
+
+
+def needed_file(sources: Sources, benchmark: str, *names: str) -> str:
+    """The first of some files that is given. Raises UserError where none is."""
+    for name in names:
+        if name in sources.files:
+            return name
+    raise UserError(f"{benchmark}: give --file {names[0]}=FILE; see docs/evaluation.md")
+
+
+def merge(rows: Sequence[Row]) -> list[Row]:
+    """One row for each image, with the values of all."""
+    merged: dict[Place, Row] = {}
+    for row in rows:
+        before = merged.get((row.key, row.sample))
+        values = dict(row.values) if before is None else {**before.values, **row.values}
+        merged[row.key, row.sample] = row._replace(values=values)
+    return list(merged.values())
+
+
+def judge_rows(
+    tasks: Sequence[Task], prompts: PromptSet, sources: Sources, official_judge: str, template: Template | None
+) -> tuple[Judged, dict[str, str], bool]:
+    """Lets the judge answer.
+
+    Args:
+      tasks: whose results are rows.
+      prompts: of the benchmark.
+      sources: with the judge.
+      official_judge: the name of the model that published figures are from.
+      template: that the questions were written with; None where the benchmark has one wording only.
+
+    Returns:
+      the rows, the protocol, and whether all of it is official.
+    """
+    judge = sources.open_judge()
+    judged = judge.ask(tasks)
+    names = sorted(judged.models)
+    if len(names) > 1:
+        told = ", ".join(f"{name} ({judged.models[name]} answers)" for name in names)
+        judged.problems.append(
+            Problem("judge changed", judge.endpoint.base_url, f"{judge.endpoint.model} was answered by {told}")
+        )
+    protocol = {
+        "judge": judge.endpoint.model,
+        "judge answers as": ", ".join(names) or "nothing was asked",
+        "judge options": judge.endpoint.options,
+        "official judge": official_judge,
+    }
+    is_official = judge.endpoint.model.rpartition("/")[2].lower() == official_judge.lower() and len(names) < 2
+    if template is not None:
+        protocol |= {"template": template.name, "template digest": template.digest}
+        is_official = is_official and template.comparable
+    return judged, protocol, is_official and prompts.version != "custom"
+
+
+def found_tasks(
+    items: Sequence[Item], found: FoundImages, make: Callable[[Item, int, Callable[[], bytes]], Task | None]
+) -> list[Task]:
+    """A task for each image of some items that is there."""
+    made = (make(item, s, found.images[item.key, s]) for item in items for s in range(item.samples)
+            if (item.key, s) in found.images)  # fmt: skip
+    return [task for task in made if task is not None]
