@@ -39,12 +39,14 @@ class Template:
 
     Attributes:
       text: as in the file.
+      system: the system message that goes with it; empty for none.
       digest: SHA-256 of the text in UTF-8, hexadecimal.
       name: for reports: of the official template, ``own`` for that of this project, ``custom`` for another one.
-      comparable: whether it is an official one, so that scores can be compared with published ones.
+      comparable: whether both texts are official ones, so that scores can be compared with published ones.
     """
 
     text: str
+    system: str
     digest: str
     name: str
     comparable: bool
@@ -55,21 +57,25 @@ class Template:
         return places.sub(lambda found: values[found[0]], self.text)
 
 
-def load_template(path: Path | None, own: str, official: Mapping[str, str]) -> Template:
-    """Reads a template and says whether it is an official one.
+SYSTEM_FILE = "system.txt"
 
-    An official template is recognised by its SHA-256, also where an editor has added one line end at its end.
+
+def load_template(path: Path | None, own: str, official: Mapping[str, str], official_system: str) -> Template:
+    """Reads a template, and ``system.txt`` beside it if it is there, and says whether they are official ones.
+
+    Official texts are recognised by their SHA-256, also where an editor has added one line end at their end.
 
     Args:
       path: a text file; None for ``own``.
       own: the template of this project.
       official: names of the official templates by their SHA-256, hexadecimal, whole or its beginning.
+      official_system: SHA-256 of the official system message.
 
     Raises:
       UserError: it cannot be read, is empty, or is a Python script.
     """
     if path is None:
-        return Template(own, _digest(own), "own", False)
+        return Template(own, "", _digest(own), "own", False)
     if path.suffix == ".py":
         raise UserError(
             f"--template {path}: is a script; copy what stands between the quotes of its template into a text file"
@@ -77,12 +83,15 @@ def load_template(path: Path | None, own: str, official: Mapping[str, str]) -> T
     text = read_given_text(path, "template")
     if not text.strip():
         raise UserError(f"--template {path}: is empty; write the template into it, or leave the flag out")
+    beside = path.with_name(SYSTEM_FILE)
+    system = read_given_text(beside, "template").removesuffix("\n") if beside.exists() else ""
     for candidate in (text, text.removesuffix("\n")):
         digest = _digest(candidate)
         for beginning, name in official.items():
             if digest.startswith(beginning):
-                return Template(candidate, digest, name, True)
-    return Template(text, _digest(text), "custom", False)
+                is_whole = _digest(system) == official_system
+                return Template(candidate, system, digest, name if is_whole else f"{name}, other system", is_whole)
+    return Template(text, system, _digest(text), "custom", False)
 
 
 def check_places(template: Template, needed: Sequence[Sequence[str]]) -> None:

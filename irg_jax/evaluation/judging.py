@@ -102,8 +102,7 @@ class Judge:
           StorageError: it could not be reached for long.
           KeyboardInterrupt: what was under way is in the journal.
         """
-        results: dict[int, Any] = {}
-        problems: list[Problem] = []
+        results: dict[int, Any] = {}  # or problems
         began = logged = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(self.endpoint.concurrency) as pool:
             numbered = iter(enumerate(tasks))
@@ -118,21 +117,19 @@ class Judge:
                     done, _ = concurrent.futures.wait(running, _LOG_EVERY, concurrent.futures.FIRST_COMPLETED)
                     for future in done:
                         number = running.pop(future)
-                        result = future.result()
-                        if isinstance(result, Problem):
-                            problems.append(result)
-                        else:
-                            results[number] = result
+                        results[number] = future.result()
                     if time.monotonic() - logged > _LOG_EVERY:
                         logged = time.monotonic()
-                        self._log(len(results) + len(problems), len(tasks), logged - began)
+                        self._log(len(results), len(tasks), logged - began)
             except BaseException as error:
                 # What is under way is paid for: its answers go into the journal.
                 self._stop.set()
                 concurrent.futures.wait(running)
                 raise _reason(running, error) from None
-        self._log(len(results) + len(problems), len(tasks), time.monotonic() - began)
-        return Judged([results[number] for number in sorted(results)], problems, self._models)
+        self._log(len(results), len(tasks), time.monotonic() - began)
+        ordered = [results[number] for number in sorted(results)]
+        problems = [result for result in ordered if isinstance(result, Problem)]
+        return Judged([result for result in ordered if not isinstance(result, Problem)], problems, self._models)
 
     def _judge(self, task: Task) -> Any:
         with contextlib.ExitStack() as held:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Item, UnreadableAnswer
-from irg_jax.benchmarks.judge import Question, Template, check_places, load_template
+from irg_jax.benchmarks.judge import SYSTEM_FILE, Question, Template, check_places, load_template
 from irg_jax.benchmarks.tiif.prompts import answers_of
 from irg_jax.core.errors import UserError
 
-SYSTEM = "You are a professional image critic."
 OFFICIAL_JUDGE = "Qwen2.5-VL-72B-Instruct"  # of the README; the script's default is gpt-4o
 OFFICIAL_TEMPERATURE = 1.0
 
@@ -20,6 +19,7 @@ _OFFICIAL = {
     "d8dc329af43e1ea1d1eba1b583fbc4f0e62be0231471750c62abe7fa59cf78e1": "TIIF-Bench raw_prompt_1",
     "642193592eea8991999b68fedf3d11e88bb709674753d755a9055c359eac7084": "TIIF-Bench raw_prompt_2",
 }
+_OFFICIAL_SYSTEM = "84fd78b891828c5a83e90b5ca8e145650e47faa44f8d282674759ba1d74bf943"
 _OWN = """\
 Look closely at the image and answer these questions about it, in their order:
 
@@ -39,14 +39,14 @@ def load_templates(path: Path | None) -> tuple[Template, ...]:
     """
     files: list[Path | None] = [path]
     if path is not None and path.is_dir():
-        files = list(sorted(path.glob("*.txt")))
+        files = [file for file in sorted(path.glob("*.txt")) if file.name != SYSTEM_FILE]
         if not files:
             raise UserError(f"--template {path}: has no .txt; save each template there as one")
-    templates = [load_template(file, _OWN, _OFFICIAL) for file in files]
+    templates = [load_template(file, _OWN, _OFFICIAL, _OFFICIAL_SYSTEM) for file in files]
     for template in templates:
         check_places(template, [(_PLACE,)])
-    order = list(_OFFICIAL.values())
-    return tuple(sorted(templates, key=lambda t: order.index(t.name) if t.name in order else len(order)))
+    order = list(_OFFICIAL)
+    return tuple(sorted(templates, key=lambda t: order.index(t.digest) if t.digest in order else len(order)))
 
 
 def choose_template(templates: Sequence[Template], key: str, seed: int | None = None) -> Template:
@@ -62,7 +62,7 @@ def choose_template(templates: Sequence[Template], key: str, seed: int | None = 
 def question(item: Item, template: Template) -> Question:
     """All questions about the image of an item, in one call."""
     questions = "\n".join(text.strip() for text in item.entry["yn_question_list"])
-    return Question(item.key, 0, "questions", SYSTEM, template.fill({_PLACE: questions}), None)
+    return Question(item.key, 0, "questions", template.system, template.fill({_PLACE: questions}), None)
 
 
 def parse(answer: str, questions: int) -> list[str]:

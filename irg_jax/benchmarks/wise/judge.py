@@ -76,7 +76,7 @@ class Protocol:
     """How one version is judged.
 
     Attributes:
-      system: the system message.
+      system: SHA-256 of the official system message.
       own: the template of this project.
       official: the name of the official template by its SHA-256.
       judge: the official model, asked at temperature 0; three times where an answer has no score.
@@ -97,7 +97,7 @@ class Protocol:
 
     def template(self, path: Path | None) -> Template:
         """Reads the template, or gives that of this project. Raises UserError for one without its two places."""
-        template = load_template(path, self.own, self.official)
+        template = load_template(path, self.own, self.official, self.system)
         check_places(template, (_PROMPT, _EXPLANATION))
         return template
 
@@ -105,7 +105,7 @@ class Protocol:
         """What to ask about the image of an item."""
         prompt, explanation = item.prompt, item.entry["Explanation"]
         values = dict.fromkeys(_PROMPT, prompt) | dict.fromkeys(_EXPLANATION, explanation)
-        return Question(item.key, 0, "score", self.system, template.fill(values), self.max_tokens)
+        return Question(item.key, 0, "score", template.system, template.fill(values), self.max_tokens)
 
     def values(self, answer: str) -> dict[str, float]:
         """The values of a row.
@@ -127,8 +127,7 @@ class Protocol:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     LEGACY: Protocol(
-        "You are a professional Vincennes image quality audit expert, please evaluate the image quality strictly "
-        "according to the protocol.",
+        "1034e394de55d899eb78e5ad09835de551cefa5bfeb0ba4bf452c83f6285ffc0",
         _OWN_LEGACY,
         {"76f6efe6506725cf2aaf3860f0595deb29e68b57649d9a584712fbd39da9bb54": "WISE legacy gpt_eval.py"},
         "gpt-4o-2024-05-13",
@@ -138,7 +137,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         _MARKS,
     ),
     VERIFIED: Protocol(
-        "You are a professional text-to-image quality auditor. Evaluate the image strictly according to the protocol.",
+        "c9b9e5e189408801a05c600dfc385addc37bb1ebe9b933c74202ea72eb415f8c",
         _OWN_VERIFIED,
         {"b72932ce0313711651a182fc57a89c66393f9e4d7030ce24ca2c403f1aec1ae2": "WISE_Verified vllm_eval.py"},
         "Qwen3.5-35B-A3B",

@@ -11,14 +11,14 @@ from irg_jax.benchmarks.tiif import judge
 from irg_jax.core.errors import UserError
 from tests.benchmarks.tiif.prompts import read
 
-TEMPLATES = [Template(f"{name}: ##YNQuestions##", "", name, False) for name in "abc"]
+TEMPLATES = [Template(f"{name}: ##YNQuestions##", "You judge.", "", name, False) for name in "abc"]
 
 
 def test_all_questions_are_asked_at_once(tmp_path):
     item = read(tmp_path).items[1]
     asked = judge.question(item, TEMPLATES[0])
     assert asked.text == "a: Is it 1?\nIs it red?"
-    assert (asked.key, asked.system, asked.max_tokens) == (item.key, "You are a professional image critic.", None)
+    assert (asked.key, asked.system, asked.max_tokens) == (item.key, "You judge.", None)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_templates_of_a_folder_are_in_the_official_order(tmp_path, monkeypatch):
         (tmp_path / f"{name}.txt").write_text(f"{name} ##YNQuestions##")
     digests = [hashlib.sha256(f"{name} ##YNQuestions##".encode()).hexdigest() for name in ("3", "1")]
     monkeypatch.setattr(judge, "_OFFICIAL", dict(zip(digests, ["first", "second"], strict=True)))
+    monkeypatch.setattr(judge, "_OFFICIAL_SYSTEM", hashlib.sha256(b"You judge.").hexdigest())
+    (tmp_path / "system.txt").write_text("You judge.\n")
     loaded = judge.load_templates(tmp_path)
     assert [(template.text[0], template.name) for template in loaded] == [
         ("3", "first"),

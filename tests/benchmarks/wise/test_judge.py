@@ -77,7 +77,7 @@ def test_the_question_has_the_prompt_and_the_explanation(protocol):
     template = protocol.template(None)
     question = protocol.question(ITEM, template)
     assert 'Prompt: "a "cat" {explanation}"\nExplanation: "an animal"' in question.text
-    assert (question.key, question.sample, question.system) == ("7", 0, protocol.system)
+    assert (question.key, question.sample, question.system) == ("7", 0, "")
     assert not template.comparable and not question.logprobs
     assert "{prompt" not in question.text
 
