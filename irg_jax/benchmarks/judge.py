@@ -12,16 +12,17 @@ from irg_jax.core.small_files import read_given_text
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One call to a judge: a text, then the image.
+    """One call to a judge: a text and the image.
 
     Attributes:
       key: of the item; with ``sample`` it says which image is shown.
       sample: see ``key``.
       name: tells the questions about one image apart.
       system: the system message; empty for none.
-      text: of the user message, before the image.
+      text: of the user message.
       max_tokens: of the answer; None where the official request sets no limit.
       logprobs: whether the log-probabilities of the first token are needed: the 20 most probable ones.
+      image_first: whether the image stands before the text.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Question:
     text: str
     max_tokens: int | None
     logprobs: bool = False
+    image_first: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 _IRG = "arXiv 2509.06945"
 _TIIF = "TIIF-Bench@3aae750"
+_README = "README of Osilly/Interleaving-Reasoning-Generation"
+_IMGEVAL = "GPT-ImgEval, arXiv 2504.02782"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,24 @@ PUBLISHED = (
     PublishedRow("BAGEL + self-CoT", "tiif", "testmini", {"short/overall": 0.6806, "long/overall": 0.6878}, _IRG),
     PublishedRow("BAGEL + self-CoT", "genai_bench", "1600", {"overall": 0.81}, _IRG),
     PublishedRow("BAGEL + self-CoT", "oneig", "en", {"overall": 0.324}, _IRG, _ONEIG),
+    PublishedRow("FLUX.1-dev", "geneval", "long", {"overall": 0.82}, _README, "of rewritten prompts"),
+    PublishedRow("FLUX.1-dev", "wise", "legacy", {WISE_PLAIN_MEAN: 0.50}, _README, _WISE_IRG),
+    PublishedRow("FLUX.1-dev", "tiif", "testmini", {"short/overall": 0.6624, "long/overall": 0.6672}, _README),
+    PublishedRow("FLUX.1-dev", "genai_bench", "1600", {"overall": 0.76}, _README),
+    PublishedRow("FLUX.1-dev", "oneig", "en", {"overall": 0.434}, _README, _ONEIG),
+    PublishedRow("Show-o2", "geneval", "short", {"overall": 0.76}, _README),
+    PublishedRow("Show-o2", "wise", "legacy", {WISE_PLAIN_MEAN: 0.61}, _README, _WISE_IRG),
+    PublishedRow("Show-o2", "tiif", "testmini", {"short/overall": 0.6280, "long/overall": 0.6387}, _README),
+    PublishedRow("Show-o2", "genai_bench", "1600", {"overall": 0.75}, _README),
+    PublishedRow("Show-o2", "oneig", "en", {"overall": 0.308}, _README, _ONEIG),
+    PublishedRow("GPT-4o", "geneval", "short", {"overall": 0.84}, _IMGEVAL),
+    PublishedRow("Janus-Pro-7B", "geneval", "short", {"overall": 0.80}, _README),
+    PublishedRow("Janus-Pro-7B", "wise", "legacy", {WISE_PLAIN_MEAN: 0.35}, _README, _WISE_IRG),
+    PublishedRow("Janus-Pro-7B", "tiif", "testmini", {"short/overall": 0.6538, "long/overall": 0.6110}, _README),
+    PublishedRow("Janus-Pro-7B", "genai_bench", "1600", {"overall": 0.75}, _README),
+    PublishedRow("Janus-Pro-7B", "oneig", "en", {"overall": 0.267}, _README, _ONEIG),
     PublishedRow(
-        "Janus-Pro",
+        "Janus-Pro, judged by GPT-4o",
         "tiif",
         "testmini",
         {"short/overall": 0.6650, "long/overall": 0.6502},
@@ -78,8 +96,8 @@ PUBLISHED = (
     ),
 )
 
-# Models of the published comparison for which we have no figure with its source, said on the page.
-UNKNOWN = ("FLUX.1-dev", "Show-o2", "GPT-4o")
+# The models of the comparison; a page says of which of them there is no figure with its source.
+MODELS = ("IRG", "BAGEL", "BAGEL + self-CoT", "FLUX.1-dev", "Janus-Pro-7B", "Show-o2", "GPT-4o")
 
 PUBLISHED_PREFERENCES = (
     PublishedPreference("MLLM judges", 0.367, 0.633, _IRG),

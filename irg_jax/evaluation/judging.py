@@ -21,7 +21,7 @@ from irg_jax.endpoints.endpoint import RefusedError
 from irg_jax.endpoints.journal import Answer, Journal
 from irg_jax.endpoints.ledger import Ledger, Stopped
 from irg_jax.endpoints.pictures import Picture, kind_of
-from irg_jax.endpoints.request import Message, Request
+from irg_jax.endpoints.request import Message, Part, Request
 from irg_jax.evaluation.config import JudgesConfig
 from irg_jax.reporting.wording import duration
 
@@ -95,7 +95,7 @@ class Judge:
         )
 
     def ask(self, tasks: Sequence[Task]) -> Judged:
-        """Asks everything that the journal does not answer.
+        """Says what all questions cost, and asks those that the journal does not answer.
 
         Raises:
           UserError: the budget is used up, or the endpoint refuses every request.
@@ -103,6 +103,11 @@ class Judge:
           KeyboardInterrupt: what was under way is in the journal.
         """
         results: dict[int, Any] = {}  # or problems
+        calls = sum(len(task.questions) for task in tasks)
+        logging.info(
+            "%s: %d calls, about %.2f if every answer has its full length; spent so far %.4f, budget %.2f",
+            self.endpoint.model, calls, self.estimate(tasks), self._journal.spent, self._ledger.budget,
+        )  # fmt: skip
         began = logged = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(self.endpoint.concurrency) as pool:
             numbered = iter(enumerate(tasks))
@@ -161,7 +166,8 @@ class Judge:
         if question.logprobs:
             options |= {"logprobs": True, "top_logprobs": 20}
         messages = [Message("system", (question.system,))] if question.system else []
-        messages.append(Message("user", (question.text, *pictures)))
+        parts: tuple[Part, ...] = (*pictures, question.text) if question.image_first else (question.text, *pictures)
+        messages.append(Message("user", parts))
         return Request(
             step=self._purpose,
             model=self.endpoint.model,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from irg_jax.benchmarks.preference import ALL_CATEGORIES, ALL_JUDGES, WinRate
-from irg_jax.benchmarks.published import PUBLISHED_PREFERENCES, UNKNOWN
+from irg_jax.benchmarks.published import MODELS, PUBLISHED_PREFERENCES
 from irg_jax.benchmarks.results import Figure
 from irg_jax.reporting import bars
 from irg_jax.reporting.benchmark_comparison import Change, Group, Judged, Scored, Summary
@@ -16,7 +16,8 @@ _PROBLEMS = 20  # listed of each result
 _NONE = "—"
 _STYLE = (
     f"<style>{bars.STYLE} .pair .image {{ aspect-ratio: auto; }} td, thead th {{ white-space: nowrap; }}"
-    " .scroll td, .scroll th { min-width: 84px; } section h4 { margin: 18px 0 0; font-size: 15px; }"
+    " .scroll td, .scroll th { min-width: 84px; } .scroll tr > :first-child { min-width: 190px; }"
+    " section h4 { margin: 18px 0 0; font-size: 15px; }"
     " .warning { border-left: 3px solid var(--bad); padding-left: 12px; max-width: 86ch; overflow-wrap: anywhere; }"
     " .facts li { overflow-wrap: anywhere; } .scroll thead th { white-space: normal; }"
     " .scroll .badge { white-space: nowrap; } .panel + .note, .panel + .warning { margin-top: 12px; }</style>"
@@ -122,7 +123,9 @@ def _sources(group: Group) -> str:
         f"{row.model}, version {row.version}: {row.source}{f' ({row.note})' if row.note else ''}"
         for row in group.published
     ]
-    lines.append(f"No figure with a source is known to us for {', '.join(UNKNOWN)}")
+    missing = [model for model in MODELS if model not in {row.model for row in group.published}]
+    if missing:
+        lines.append(f"No figure with a source is known to us for {', '.join(missing)}")
     if not all(own.result.comparable for own in group.scored):
         lines.append(
             "Results marked “not comparable” were not made by the official protocol, so these are no bar for them"

@@ -36,16 +36,16 @@ def read_rows(prompts: PromptSet, path: Path) -> list[Row]:
         ".pt": _from_pt,
     }
     if path.suffix not in readers:
-        raise UserError(f"--scores {path}: is none of {', '.join(readers)}; convert it to one of them")
+        raise UserError(f"--file {path}: is none of {', '.join(readers)}; convert it to one of them")
     given = readers[path.suffix](path)
     scores = (
-        _by_key(given, str(path)) if isinstance(given, Mapping) else scores_of_array(prompts, given, f"--scores {path}")
+        _by_key(given, str(path)) if isinstance(given, Mapping) else scores_of_array(prompts, given, f"--file {path}")
     )
     items = {item.key: item for item in prompts.items}
     for key in scores:
         if key not in items:
             raise UserError(
-                f"--scores {path}: has the id {key}, which is none of these prompts; give those of its version"
+                f"--file {path}: has the id {key}, which is none of these prompts; give those of its version"
             )
     return [
         Row(key, 0, item.category, {"score": scores[key]})
@@ -76,10 +76,10 @@ def _by_key(given: Mapping[str, Any], where: str) -> dict[str, float]:
     for key, value in given.items():
         number = key.strip()
         if not (number.isascii() and number.isdigit()):
-            raise UserError(f"--scores {where}: the id {key!r:.60} is not a number; use the ids of the prompts")
+            raise UserError(f"--file {where}: the id {key!r:.60} is not a number; use the ids of the prompts")
         if key_of(int(number)) in scores:
-            raise UserError(f"--scores {where}: has the id {key_of(int(number))} twice; keep one of them")
-        scores[key_of(int(number))] = _score(value, f"--scores {where}: {key}")
+            raise UserError(f"--file {where}: has the id {key_of(int(number))} twice; keep one of them")
+        scores[key_of(int(number))] = _score(value, f"--file {where}: {key}")
     return scores
 
 
@@ -96,18 +96,18 @@ def _score(value: Any, where: str) -> float:
 def _from_json(path: Path) -> Mapping[str, Any]:
     values = read_json(path)
     if not isinstance(values, dict):
-        raise UserError(f"--scores {path}: is {json.dumps(values)!r:.40}, not an object from ids to scores")
+        raise UserError(f"--file {path}: is {json.dumps(values)!r:.40}, not an object from ids to scores")
     return values
 
 
 def _from_csv(path: Path) -> Mapping[str, Any]:
-    table = csv.DictReader(io.StringIO(read_given_text(path, "scores")))
+    table = csv.DictReader(io.StringIO(read_given_text(path, "file vqascores")))
     if not {"id", "score"} <= set(table.fieldnames or ()):
-        raise UserError(f"--scores {path}: has the columns {table.fieldnames}; it needs id and score")
+        raise UserError(f"--file {path}: has the columns {table.fieldnames}; it needs id and score")
     scores: dict[str, Any] = {}
     for row in table:
         if row["id"] is None or row["id"] in scores:
-            raise UserError(f"--scores {path}:{table.line_num}: has the id {row['id']} twice, or none; repair the line")
+            raise UserError(f"--file {path}:{table.line_num}: has the id {row['id']} twice, or none; repair the line")
         scores[row["id"]] = row["score"]
     return scores
 
@@ -116,15 +116,15 @@ def _from_npy(path: Path) -> np.ndarray:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float64)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"--scores {path}: cannot be read as an array of numbers ({error})") from error
+        raise UserError(f"--file {path}: cannot be read as an array of numbers ({error})") from error
 
 
 def _from_pt(path: Path) -> np.ndarray:
     try:
         import torch  # noqa: PLC0415  (not needed for anything else here)
     except ImportError:
-        raise UserError(f"--scores {path}: needs PyTorch to be read; pip install torch, or save it as .npy") from None
+        raise UserError(f"--file {path}: needs PyTorch to be read; pip install torch, or save it as .npy") from None
     try:
         return torch.load(path, map_location="cpu", weights_only=True).to(torch.float64).numpy()
     except Exception as error:  # PyTorch's reader raises many kinds
-        raise UserError(f"--scores {path}: cannot be read as a tensor ({error})") from error
+        raise UserError(f"--file {path}: cannot be read as a tensor ({error})") from error

@@ -38,11 +38,10 @@ def take_folders(argv: list[str]) -> list[str]:
 
 
 def _with_results(folder: Path) -> list[Path]:
-    """The folder itself, or those in it, or in its ``scores``, that have results."""
-    for parent in (folder, folder / "scores"):
-        if parent.is_dir():
-            inside = [parent, *sorted(path for path in parent.iterdir() if path.is_dir())]
-            found = [path for path in inside if (path / RESULT_FILE).exists() or (path / PREFERENCE_FILE).exists()]
-            if found:
-                return found
-    raise UserError(f"{folder}: no such folder, or nothing is scored in it; run irg_jax.evaluate score first")
+    """The folder itself, or those in it and in its ``scores``, that have results."""
+    parents = [parent for parent in (folder, folder / "scores") if parent.is_dir()]
+    inside = [folder, *(path for parent in parents for path in sorted(parent.iterdir()) if path.is_dir())]
+    found = [path for path in inside if (path / RESULT_FILE).exists() or (path / PREFERENCE_FILE).exists()]
+    if not found:
+        raise UserError(f"{folder}: no such folder, or nothing is scored in it; run irg_jax.evaluate score first")
+    return found

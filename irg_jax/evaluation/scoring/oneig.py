@@ -55,6 +55,8 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
         own = _read(metric, items, sources, folder)
         rows += own
         told[metric] = "from a file"
+        # Who made other files, and with which weights, is not known.
+        comparable = comparable and metric in sources.files and sources.files[metric].suffix == ".csv"
         one_each = metric == "diversity" or {row.sample for row in own} == {0}
         owed |= {(item.key, 0) for item in items} if one_each else set(places(items))
     return Evidence(merge(rows), owed, problems, told, comparable and prompts.version != "custom")
@@ -97,7 +99,10 @@ def _task(
     sample: int,
     image: Callable[[], bytes],
 ) -> Task:
-    questions = [Question(item.key, sample, question.id, "", question.text, question.max_tokens) for question in asked]
+    questions = [
+        Question(item.key, sample, question.id, "", question.text, question.max_tokens, image_first=True)
+        for question in asked
+    ]
 
     def finish(said: list[Any]) -> tuple[Row, list[Problem]]:
         answers = {question.name: answer for question, answer in zip(questions, said, strict=True)}
