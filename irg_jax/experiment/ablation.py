@@ -60,8 +60,9 @@ def _run_all(variants: dict[str, Callable], variants_file: str, seeds: int, work
             scores[name].append(_read_json(folder / "scores.json"))
         # After every seed, so that a first table exists early.
         rows = [_row(name, variant.__doc__ or "", scores[name]) for name, variant in variants.items()]
-        run, config = _read_json(folder / "run.json"), _read_json(folder / "config.json")["stages"]["stage1"]
-        write_text(out, _page(rows, seed + 1, run["commit"], config))
+        configs = {name: _read_json(workdir / name / str(seed) / "config.json") for name in variants}
+        run, one_turn = _read_json(folder / "run.json"), [name for name in variants if _is_one_turn(configs[name])]
+        write_text(out, _page(rows, seed + 1, run["commit"], configs[name], one_turn))
         logging.info("wrote %s, %d seed(s)", out, seed + 1)
 
 
@@ -73,6 +74,11 @@ def _read_json(path: Path) -> dict:
     if not isinstance(values, dict):
         raise UserError(f"{path}: is not a JSON object; remove the run's folder to run it again")
     return values
+
+
+def _is_one_turn(config: dict) -> bool:
+    """Whether no mode of the run learns anything of a second turn."""
+    return all(mode.startswith("initial_") for _, mode, _, _ in config["stages"]["stage1"]["data"]["mixture"])
 
 
 def _row(name: str, description: str, scores: list[dict]) -> str:
@@ -87,20 +93,22 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
-def _page(rows: list[str], seeds: int, commit: str, config: dict) -> str:
-    table = "\n".join(rows)
-    steps, batch, budgets = config["steps"], config["data"]["batch_size"], config["data"]["budgets"]
+def _page(rows: list[str], seeds: int, commit: str, config: dict, one_turn: list[str]) -> str:
+    table, stage = "\n".join(rows), config["stages"]["stage1"]
+    steps, batch, budgets = stage["steps"], stage["data"]["batch_size"], stage["data"]["budgets"]
+    untrained = ", ".join(f"`{name}`" for name in one_turn)
+    note = f" Never trained on a second turn, so that only the first one counts: {untrained}." if one_turn else ""
     return f"""# Ablation on the shapes world
 
 `{" ".join(["python -m irg_jax.ablate", *sys.argv[1:]])}`, commit {commit}, {platform.machine()} CPU,
 {datetime.date.today().isoformat()}. Each run: {steps} steps of {batch} rows of
-{budgets["und"]} + {budgets["gen"]} tokens (und + gen) in one stage, the same for all; 96 held-out prompts;
-mean ± standard deviation over {seeds} seed(s).
+{budgets["und"]} + {budgets["gen"]} tokens (und + gen) in one stage, the same for all;
+{config["evaluate"]["prompts"]} held-out prompts; mean ± standard deviation over {seeds} seed(s).
 
 | variant | description | overall, turn 1 | overall, turn 2 | detail, turn 1 | detail, turn 2 | four parts |
 |---|---|---|---|---|---|---|
 {table}
 
 `overall` is the mean of GenEval's six kinds of prompt, `detail` the fine-detail score, `four parts` the share of second
-thinking texts in the fixed form. `one_turn` is never trained on a second turn: only its first turn counts.
+thinking texts in the fixed form.{note}
 """
