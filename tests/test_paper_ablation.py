@@ -52,7 +52,7 @@ def test_the_table_says_which_variants_have_one_turn(tmp_path):
         folder.mkdir(parents=True)
         (folder / "scores.json").write_text(json.dumps(scores))
         (folder / "run.json").write_text('{"commit": "0123abc"}')
-        (folder / "config.json").write_text(to_json(load(f"shapes_paper_ablation:{variant},0")))
+        (folder / "config.json").write_text(to_json(parse_config(load(f"shapes_paper_ablation:{variant},0"))))
     run_ablation("shapes_paper_ablation", 1, tmp_path / "runs", tmp_path / "table.md")
     table = (tmp_path / "table.md").read_text()
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(VARIANTS)
