@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
     """Runs one of the commands, whose name is the first argument; never returns."""
     name = argv.pop(1) if len(argv) > 1 and not argv[1].startswith("-") else ""
     if name not in COMMANDS:
-        run_command(lambda: _refuse(name), argv=argv)
+        # Flags belong to a command; without one there is only --help.
+        run_command(lambda: _refuse(name), argv=[argv[0], *(x for x in argv if x in ("-h", "-help", "--help"))])
     command = importlib.import_module(f"irg_jax.evaluation.commands.{name}")
     if hasattr(command, "PARSE") and not any(argument.split("=")[0] in ("--config", "-config") for argument in argv):
         argv.append(f"--config={command.DEFAULT_CONFIG}")

@@ -1,10 +1,16 @@
 """Runs the package's commands as a user would, at the smallest size that still runs every part."""
 
+import contextlib
+import logging
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
+import unittest.mock
+import warnings
+from collections.abc import Iterator
 
 import jaxlib.version
 
@@ -53,6 +59,45 @@ def run(name: str, *flags: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command_line(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
     )
+
+
+def run_here(capfd, name: str, *flags: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this process, because starting one takes seconds.
+
+    The command has the eight devices of the tests, not one, and what is patched for a test. What Python warns of does
+    not come to ``stderr``, since pytest collects it.
+
+    Args:
+      capfd: pytest's fixture, which reads what the command writes.
+      name: as in ``python -m irg_jax.NAME``.
+      *flags: the arguments of the command.
+    """
+    line = [f"irg_jax.{name}", *map(str, flags)]
+    capfd.readouterr()
+    with _own_logging(), unittest.mock.patch.object(sys, "argv", list(line)), contextlib.chdir(ROOT):
+        try:
+            with warnings.catch_warnings():
+                # That the module may have been imported before: its flags are new ones here.
+                warnings.filterwarnings("ignore", "'irg_jax", RuntimeWarning, "runpy")
+                runpy.run_module(line[0], run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+    return subprocess.CompletedProcess(line, status, *capfd.readouterr())
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """A command sets up logging for its process: on the stderr of this test, which the next one does not have."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = [logging.NullHandler()]
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 def small(**changes: object) -> list[str]:

@@ -1,9 +1,6 @@
 """Bad input is one line that names what and where; the status is 2, and nothing is written."""
 
-import contextlib
-import importlib
 import json
-import logging
 import pathlib
 import shutil
 
@@ -12,12 +9,8 @@ import PIL.Image
 import pytest
 
 from irg_jax.checkpoints.bagel import to_orbax
-from irg_jax.core.config.command_line import run_command
-from irg_jax.experiment.config import parse_config
-from irg_jax.training.config import parse_stage
-from tests import tiny
+from tests import commands, tiny
 
-PARSERS = {"train": parse_config, "plan": parse_config, "bench": parse_stage}
 STAGE = ["train", "--config=shapes_stage1", "--workdir={tmp}/run"]
 GENERATE = ["generate", "--checkpoint={converted}", "--out={tmp}/out"]
 IRGL = """
@@ -43,9 +36,9 @@ FLAGS = [
     (["plan", "--config=shapes_stage1", "--topology=v9:2x2"], "v9"),
     (["plan", "--config=shapes_stage1", "--topology=h100:8", "--json={tmp}/none/plan.json"], "there is no folder"),
     (["plan", "--config=shapes_stage1", "--topology=h100:8", "--json={tmp}"], "is a folder; give a file"),
-    (["bench:train", "--config=shapes_stage1", "--plot={tmp}/growth.txt"], "must end with .png or .svg"),
-    (["bench:fly", "--config=shapes_stage1"], "'fly' is not one of"),
-    (["evaluate:helmet", "--checkpoint={converted}"], "'helmet' is not one of heldout"),
+    (["bench", "train", "--config=shapes_stage1", "--plot={tmp}/growth.txt"], "must end with .png or .svg"),
+    (["bench", "fly", "--config=shapes_stage1"], "'fly' is not one of"),
+    (["evaluate", "helmet", "--checkpoint={converted}"], "'helmet' is not one of generate, score"),
     (["convert", "--from=tar:{tmp}/x", "--to=orbax:{tmp}/y"], "--from: 'tar:"),
     (["convert", "--check={bagel}", "--to=orbax:{tmp}/y"], "--to cannot be used with --check"),
 ]
@@ -88,7 +81,7 @@ CHECKPOINTS = [
     (["convert", "--from=bagel:{bagel}", "--to=orbax:{cut}"], "exists already"),
     (["convert", "--from=bagel:{short}", "--to=orbax:{tmp}/out"], "ema.safetensors"),
     (["convert", "--from=bagel:{dangling}", "--to=orbax:{tmp}/out"], "teaser.png"),
-    (["evaluate:heldout", "--checkpoint={converted}"], "was not trained on the shapes world"),
+    (["evaluate", "heldout", "--checkpoint={converted}"], "was not trained on the shapes world"),
 ]
 PROMPTS = [
     ([], "give either --prompt TEXT or --prompts FILE"),
@@ -188,28 +181,10 @@ def content(folder):
     return {path: path.lstat().st_mtime_ns if path.is_file() else None for path in paths}
 
 
-def outcome(capfd, name, *flags):
-    """Status and last line of a command, run in this process because starting one takes seconds."""
-    name, _, argument = name.partition(":")
-    command = importlib.import_module(f"irg_jax.{name}")
-    main = (lambda *config: command.main(*config, argument)) if argument else command.main
-    with pytest.raises(SystemExit) as end, own_logging():
-        run_command(main, PARSERS.get(name), [name, *flags], flag_values=command.FLAGS)
-    return end.value.code, [line for line in capfd.readouterr().err.splitlines() if line]
-
-
-@contextlib.contextmanager
-def own_logging():
-    """A command sets up logging for its process: on the stderr of this test, which the next one does not have."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    root.handlers = [logging.NullHandler()]
-    root.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
+def outcome(capfd, *line):
+    """Status and lines on stderr of a command."""
+    done = commands.run_here(capfd, *line)
+    return done.returncode, [text for text in done.stderr.splitlines() if text]
 
 
 def test_sixty_and_more_are_planted():

@@ -2,15 +2,9 @@
 
 import contextlib
 import json
-import logging
 import pathlib
 from collections.abc import Callable
 
-import pytest
-
-from irg_jax import curate
-from irg_jax.core.config.command_line import run_command
-from irg_jax.curation.config import parse_config
 from irg_jax.data.trajectory import Trajectory
 from irg_jax.worlds.shapes.oracle.faults import Fault
 from irg_jax.worlds.shapes.oracle.protocol import Question, Text
@@ -78,15 +72,8 @@ def write_records(path: pathlib.Path, records: list[Trajectory], *given: str) ->
 
 def outcome(capfd, *arguments: str) -> tuple[int, list[str]]:
     """Status and the lines on stderr of the command, run in this process."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    try:
-        with pytest.raises(SystemExit) as end:
-            run_command(curate.main, parse_config, ["curate", *arguments], flag_values=curate.FLAGS)
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-    return end.value.code or 0, [line for line in capfd.readouterr().err.splitlines() if line]
+    done = commands.run_here(capfd, "curate", *arguments)
+    return done.returncode, [line for line in done.stderr.splitlines() if line]
 
 
 def read_lines(path: pathlib.Path) -> list[dict]:
