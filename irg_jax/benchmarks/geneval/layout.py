@@ -38,7 +38,7 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
     """Looks at every folder and decodes every image.
 
     Names are numbers with any number of leading zeros, as for the official scorer: ``0000.png`` and ``00000.png`` are
-    the same sample, and a problem where both are there.
+    the same sample, and a problem where both are there: then neither is found.
 
     Problems are, beside those of images, folders whose ``metadata.jsonl`` is not the line of this prompt file: their
     images are those of another prompt, and none of them is found. The problem is a ``missing`` one of each image.
@@ -46,6 +46,7 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
     found: dict[tuple[str, int], Callable[[], bytes]] = {}
     problems: list[Problem] = []
     folders: dict[int, Path] = {}
+    double: set[int] = set()
     for path in entries(folder):
         # Digits of other scripts are digits for str.isdigit.
         number = int(path.name) if path.is_dir() and re.fullmatch(r"[0-9]+", path.name) else None
@@ -53,15 +54,22 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
             problems.append(Problem("extra", str(path), "is no folder of a prompt; remove it"))
         elif number in folders:
             problems.append(Problem("duplicate", str(path), f"is the prompt of {folders[number]}; keep one of them"))
+            double.add(number)
         else:
             folders[number] = path
     for number, item in enumerate(prompts.items):
+        if number in double:
+            continue
         place = folders.get(number, folder / item.key)
         other = _other_prompt(item, place) if number in folders else ""
         samples = {} if other else _samples(item, place, problems)
         for sample in range(item.samples):
-            file = samples.get(sample, place / "samples" / f"{sample:04d}.png")
-            if sample not in samples:
+            files = samples.get(sample, [])
+            file = files[0] if files else place / "samples" / f"{sample:04d}.png"
+            if len(files) > 1:
+                names = ", ".join(path.name for path in files)
+                problems.append(Problem("duplicate", str(file), f"{names} are one image; keep one of them"))
+            elif not files:
                 problems.append(
                     Problem("missing", str(file), other or f"image {sample} of prompt {item.key} is not there")
                 )
@@ -87,9 +95,9 @@ def _other_prompt(item: Item, place: Path) -> str:
     return ""
 
 
-def _samples(item: Item, place: Path, problems: list[Problem]) -> dict[int, Path]:
+def _samples(item: Item, place: Path, problems: list[Problem]) -> dict[int, list[Path]]:
     """The files of the samples of a prompt by number; what else lies there becomes a problem."""
-    samples: dict[int, Path] = {}
+    samples: dict[int, list[Path]] = {}
     problems += [
         Problem("extra", str(path), "is not part of the layout; remove it")
         for path in entries(place)
@@ -101,10 +109,6 @@ def _samples(item: Item, place: Path, problems: list[Problem]) -> dict[int, Path
         if number is None or number >= item.samples:
             reason = f"is none of the {item.samples} images of prompt {item.key}; remove it"
             problems.append(Problem("extra", str(path), reason))
-        elif number in samples:
-            problems.append(
-                Problem("duplicate", str(path), f"is the image of {samples[number].name}; keep one of them")
-            )
         else:
-            samples[number] = path
+            samples.setdefault(number, []).append(path)
     return samples

@@ -86,7 +86,11 @@ def test_what_is_too_much(prompts, folder):
 def test_what_is_there_twice(prompts, folder):
     shutil.copytree(folder / "00000", folder / "0")
     shutil.copy(folder / "00001/samples/0002.png", folder / "00001/samples/00002.png")
-    assert problems(prompts, folder) == [("duplicate", "00000"), ("duplicate", "00001/samples/0002.png")]
+    found = geneval.find_images(prompts, folder, model="any")
+    told = [(one.kind, one.where.removeprefix(f"{folder}/")) for one in found.problems]
+    assert told == [("duplicate", "00000"), ("duplicate", "00001/samples/00002.png")]
+    # Nobody knows which of the two is meant, so that none is found.
+    assert ("00001", 2) not in found.images and len(found.images) == prompts.images - 4 - 1
 
 
 def test_what_is_no_image(prompts, folder):
