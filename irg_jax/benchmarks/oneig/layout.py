@@ -16,6 +16,7 @@ import PIL.Image
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet
 from irg_jax.benchmarks.image_files import entries, write_once
 from irg_jax.benchmarks.oneig.prompts import CATEGORIES
+from irg_jax.benchmarks.places import check_model_name
 from irg_jax.core.errors import UserError
 from irg_jax.data import images
 
@@ -38,8 +39,10 @@ def write_layout(prompts: PromptSet, image: Callable[[Item, int], bytes], folder
       model: the name of the folder in each of them.
 
     Raises:
-      UserError: the images of an item differ in size, a grid of another run is there, or a file cannot be written.
+      UserError: the images of an item differ in size, a grid of another run is there, a file cannot be written, or the
+        name of the model cannot be one.
     """
+    check_model_name(model)
     for item in prompts.items:
         cells = [images.decode(image(item, sample), f"{item.key} sample {sample}") for sample in range(item.samples)]
         sizes = {cell.size for cell in cells}
@@ -61,7 +64,7 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
     It is a ``wrong grid`` where it cannot be cut into 2 x 2 equal cells, where the cells would be twice as long as they
     are wide, or where its size is not that of most grids, as for a single image. A black cell is ``unreadable``.
     """
-    files, problems = _find_files(prompts, folder, model)
+    files, problems = _find_files(prompts, folder, check_model_name(model))
     looks = {key: _look(path) for key, path in files.items()}
     common = Counter(look.size for look in looks.values() if look.size != (0, 0)).most_common(1)
     found: dict[tuple[str, int], Callable[[], bytes]] = {}

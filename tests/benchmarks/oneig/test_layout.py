@@ -117,3 +117,14 @@ def test_black_cells_and_damaged_files_are_unreadable(prompts, folder):
     assert problems == [("unreadable", "anime/irg/000.webp: cell 2"), ("unreadable", "text/irg/000.webp")]
     assert "counts as failed at the official scorer" in found.problems[0].reason
     assert [sample for key, sample in found.images if key == "anime/000"] == [0, 1, 3]
+
+
+def test_the_name_of_a_model_cannot_leave_the_folder(tmp_path):
+    prompts = read_prompts(tmp_path)
+    for call in (
+        lambda: oneig.find_images(prompts, tmp_path, model="../other"),
+        lambda: oneig.write_layout(prompts, image, tmp_path / "images", model="../other"),
+    ):
+        with pytest.raises(UserError, match="cannot be a folder"):
+            call()
+    assert not (tmp_path / "images").exists()
