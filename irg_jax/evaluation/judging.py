@@ -81,6 +81,7 @@ class Judge:
             f"judges.{name}", self.endpoint, config.requests, self._pictures, journal, self._ledger, self._stop
         )
         self._models: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def estimate(self, tasks: Sequence[Task]) -> float:
         """What all questions cost at one attempt, with answers of full length, in the currency of the budget."""
@@ -153,13 +154,21 @@ class Judge:
             try:
                 answer = self._client.ask(self._request(question, pictures, attempt))
             except RefusedError as error:
-                return Problem("unanswered", task.where, f"{question.name}: the endpoint refuses it ({error})")
-            self._models[answer.model or self.endpoint.model] += 1
+                refused = f"{question.name}: the endpoint refuses it ({error}); start again to ask again"
+                return Problem("unanswered", task.where, f"{refused}, or ask another judge in another --out")
+            with self._counting:
+                self._models[answer.model or self.endpoint.model] += 1
+            if answer.finish == "content_filter":
+                reason = f"{question.name}: the endpoint filters its answer"
+                continue
             try:
                 return (task.read(question, answer),)
             except UnreadableAnswer as error:
                 reason = f"{question.name}: {error}"
-        return Problem("unanswered", task.where, f"{reason}; asked {self._attempts} times")
+        more = (
+            f"asked {self._attempts} times; raise config.attempts to ask again, or ask another judge in another --out"
+        )
+        return Problem("unanswered", task.where, f"{reason}; {more}")
 
     def _request(self, question: Question, pictures: tuple[Picture, ...], attempt: int) -> Request:
         options = self.endpoint.extra_fields()
