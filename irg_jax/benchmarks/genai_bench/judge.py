@@ -50,6 +50,11 @@ def yes_probability(top_logprobs: Sequence[tuple[str, float]]) -> float:
     return 0.0
 
 
+def says_yes_or_no(top_logprobs: Sequence[tuple[str, float]]) -> bool:
+    """Whether one of the two words is among the tokens; ``yes_probability`` is 0 where none is."""
+    return any(token.lower() in ("yes", "no") for token, _ in top_logprobs)
+
+
 def values(top_logprobs: Sequence[tuple[str, float]]) -> dict[str, float]:
     """The values of a row: the score. See ``yes_probability``."""
     return {"score": yes_probability(top_logprobs)}

@@ -1,6 +1,7 @@
 """What scorers are given, and what they find."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -66,6 +67,19 @@ def needed_file(sources: Sources, benchmark: str, *names: str) -> str:
     raise UserError(f"{benchmark}: give --file {names[0]}=FILE; see docs/evaluation.md")
 
 
+def rows_with_images(
+    rows: Sequence[Row], owed: Sequence[Place], found: FoundImages, path: Path
+) -> tuple[list[Row], list[Problem]]:
+    """The rows of a file whose images are there; and a problem for each image that the file says nothing about."""
+    told = {(row.key, row.sample) for row in rows}
+    problems = [
+        Problem("missing", f"{path}: {key}", f"has no score of image {sample}; score it, or give a complete file")
+        for key, sample in owed
+        if (key, sample) in found.images and (key, sample) not in told
+    ]
+    return [row for row in rows if (row.key, row.sample) in found.images], problems
+
+
 def merge(rows: Sequence[Row]) -> list[Row]:
     """One row for each image, with the values of all."""
     merged: dict[Place, Row] = {}
@@ -94,10 +108,15 @@ def judge_rows(
     judge = sources.open_judge()
     judged = judge.ask(tasks)
     names = sorted(judged.models)
-    if len(names) > 1:
+    if len(names) > 1 or not all(_is_model(name, judge.endpoint.model) for name in names):
         told = ", ".join(f"{name} ({judged.models[name]} answers)" for name in names)
         judged.problems.append(
-            Problem("judge changed", judge.endpoint.base_url, f"{judge.endpoint.model} was answered by {told}")
+            Problem(
+                "judge changed",
+                judge.endpoint.base_url,
+                f"{judge.endpoint.model} was answered by {told}; compare only scores of one model, and ask one that "
+                "stays, in another --out",
+            )
         )
     protocol = {
         "judge": judge.endpoint.model,
@@ -105,11 +124,17 @@ def judge_rows(
         "judge options": judge.endpoint.options,
         "official judge": official_judge,
     }
-    is_official = judge.endpoint.model.rpartition("/")[2].lower() == official_judge.lower() and len(names) < 2
+    is_official = len(names) < 2 and all(_is_model(name, official_judge) for name in (judge.endpoint.model, *names))
     if template is not None:
         protocol |= {"template": template.name, "template digest": template.digest}
         is_official = is_official and template.comparable
     return judged, protocol, is_official and prompts.version != "custom"
+
+
+def _is_model(name: str, wanted: str) -> bool:
+    """Whether a model is the wanted one, or a dated snapshot of it, whoever publishes it under their name."""
+    names = [one.rpartition("/")[2].lower() for one in (wanted, name)]
+    return re.fullmatch(rf"{re.escape(names[0])}(-\d{{4}}-\d{{2}}-\d{{2}})?", names[1]) is not None
 
 
 def found_tasks(

@@ -3,9 +3,8 @@
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row, UnreadableAnswer
 from irg_jax.benchmarks.judge import Question
 from irg_jax.benchmarks.oneig import alignment, references, similarity, text
 from irg_jax.benchmarks.oneig.question import Question as OneIGQuestion
@@ -53,11 +52,12 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
             continue
         items = _items(metric, prompts, folder)
         own = _read(metric, items, sources, folder)
-        rows += own
         told[metric] = "from a file"
         # Who made other files, and with which weights, is not known.
         comparable = comparable and metric in sources.files and sources.files[metric].suffix == ".csv"
         one_each = metric == "diversity" or {row.sample for row in own} == {0}
+        seen = {key for key, _ in found.images}
+        rows += [row for row in own if (row.key in seen if one_each else (row.key, row.sample) in found.images)]
         owed |= {(item.key, 0) for item in items} if one_each else set(places(items))
     return Evidence(merge(rows), owed, problems, told, comparable and prompts.version != "custom")
 
@@ -104,22 +104,27 @@ def _task(
         for question in asked
     ]
 
-    def finish(said: list[Any]) -> tuple[Row, list[Problem]]:
-        answers = {question.name: answer for question, answer in zip(questions, said, strict=True)}
-        unclear = alignment.unclear(answers) if item.category in references.ALIGNED else []
+    where = f"oneig {item.key} sample {sample}"
+
+    def finish(said: list[Answer]) -> tuple[Row, list[Problem]]:
+        of = {question.name: answer for question, answer in zip(questions, said, strict=True)}
+        answers = {name: answer.text for name, answer in of.items()}
+        if item.category in references.ALIGNED:
+            odd = {name: f"{answers[name]!r:.60} counts as no" for name in alignment.unclear(answers)}
+        else:
+            odd = {name: "the answer is cut off, and counts as it is" for name in of if of[name].finish == "length"}
         problems = [
-            Problem(
-                "unclear", f"oneig {item.key} sample {sample}", f"question {name}: {answers[name]!r:.60} counts as no"
-            )
-            for name in unclear
+            Problem("unclear", where, f"question {name}: {reason}, as officially") for name, reason in odd.items()
         ]
         return Row(item.key, sample, item.category, values(answers)), problems
 
-    return Task(f"oneig {item.key} sample {sample}", (image,), tuple(questions), _answer, finish)
+    return Task(where, (image,), tuple(questions), _answer, finish)
 
 
-def _answer(question: Question, answer: Answer) -> str:
-    return answer.text
+def _answer(question: Question, answer: Answer) -> Answer:
+    if not answer.text:
+        raise UnreadableAnswer("answer is empty; ask again")
+    return answer
 
 
 def _items(metric: str, prompts: PromptSet, folder: Path) -> list[Item]:

@@ -8,7 +8,7 @@ from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet, Row
 from irg_jax.benchmarks.tiif import judge
 from irg_jax.benchmarks.tiif.results import read_results
 from irg_jax.evaluation.judging import Task
-from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places
+from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places, rows_with_images
 
 FILES = {"official": "the folder of the official judge's result files, EVAL/MODEL/TYPE/{short,long}/IDX.json"}
 
@@ -16,10 +16,9 @@ FILES = {"official": "the folder of the official judge's result files, EVAL/MODE
 def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
     """The right answers about each image. Raises UserError for templates that are none, and what a judge raises."""
     if "official" in sources.files:
-        rows = read_results(prompts, sources.files["official"], model=sources.model)
-        return Evidence(
-            rows, places(prompts.items), [], {"judge": "official result files"}, prompts.version != "custom"
-        )
+        owed, path = places(prompts.items), sources.files["official"]
+        rows, lacking = rows_with_images(read_results(prompts, path, model=sources.model), owed, found, path)
+        return Evidence(rows, owed, lacking, {"judge": "official result files"}, prompts.version != "custom")
     templates = judge.load_templates(sources.template)
 
     def task(item: Item, sample: int, image: Callable[[], bytes]) -> Task:
