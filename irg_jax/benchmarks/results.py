@@ -49,7 +49,7 @@ class Result:
       expected_items: prompts of the official version.
       scored_items: prompts whose images were all scored.
       rows: all that the figures come from.
-      complete: every prompt is scored.
+      complete: every prompt of an official version is scored.
       problems: with the images and with the answers of judges.
       prompts: text of each item.
       images: file of each (key, sample), relative to the folder of the results; those without one are not shown.
@@ -81,6 +81,8 @@ class Result:
 
     @property
     def _shortage(self) -> str:
+        if self.scored_items >= self.expected_items:  # as many as the benchmark has, but not its own
+            return f" of {self.scored_items} {self.version} prompts"
         return f" of {self.scored_items} of {self.expected_items} prompts"
 
 

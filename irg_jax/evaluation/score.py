@@ -8,7 +8,7 @@ from pathlib import Path
 
 from irg_jax.benchmarks import statistics
 from irg_jax.benchmarks.benchmark import Benchmark, Problem, PromptSet
-from irg_jax.benchmarks.results import Figure, Result
+from irg_jax.benchmarks.results import FILE, Figure, Result, read_result
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.run import BenchmarkRun
 from irg_jax.evaluation.scoring import SCORERS
@@ -59,7 +59,8 @@ def score(
     evidence = SCORERS[benchmark.NAME](prompts, found, sources)
     problems = (*found.problems, *evidence.problems)
     scored, expected = _count(prompts, evidence)
-    complete = scored == expected
+    # A prompt file of one's own is never the benchmark, however many of its prompts are scored.
+    complete = scored == expected and prompts.version != "custom"
     if not allow_partial:
         _refuse([problem for problem in problems if problem.kind not in _HARMLESS], turn.layout)
         if not complete:
@@ -93,6 +94,40 @@ def score(
     )
 
 
+def other_run(result: Result, turn: Turn) -> str:
+    """What tells a result from one of this turn of this run, such as ``step 5, not 7``; empty where nothing does."""
+    run = turn.run
+    found = {name: getattr(result, name) for name in ("benchmark", "version", "run", "step", "seed", "turn")}
+    found |= {name: result.protocol.get(name) for name in ("prompts digest", "weights")}
+    wanted = {
+        "benchmark": run.benchmark,
+        "version": run.version,
+        "run": run.model,
+        "step": run.step,
+        "seed": run.seed,
+        "turn": turn.number,
+        "prompts digest": run.prompts_digest,
+        "weights": run.weights,
+    }
+    return ", ".join(f"{name} {found[name]!r}, not {value!r}" for name, value in wanted.items() if found[name] != value)
+
+
+def check_output(folder: Path, turn: Turn) -> None:
+    """Checks that a folder has no scores of another run or turn, which would be lost.
+
+    Raises:
+      UserError: it has.
+    """
+    if not (folder / FILE).exists():
+        return
+    try:
+        result = read_result(folder)
+    except UserError:
+        return  # a damaged file is written anew
+    if different := other_run(result, turn):
+        raise UserError(f"--out: {folder / FILE} is of another run ({different}); choose another folder")
+
+
 def _count(prompts: PromptSet, evidence: Evidence) -> tuple[int, int]:
     """Prompts whose images are all scored, and how many there have to be for an overall of the benchmark."""
     scored = {(row.key, row.sample) for row in evidence.rows}
@@ -100,7 +135,6 @@ def _count(prompts: PromptSet, evidence: Evidence) -> tuple[int, int]:
     for place in evidence.owed:
         owed.setdefault(place[0], []).append(place)
     done = sum(all(place in scored for place in own) for own in owed.values())
-    # A prompt file of one's own is never the benchmark, however many of its prompts are scored.
     return done, prompts.official_items if prompts.version == "custom" else len(owed)
 
 

@@ -1,5 +1,6 @@
 """``irg_jax.evaluate report DIR…``: one page for scored runs beside the published figures, with CSV and JSON."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,9 +8,14 @@ from absl import flags
 
 from irg_jax.benchmarks.preference_file import FILE as PREFERENCE_FILE
 from irg_jax.benchmarks.results import FILE as RESULT_FILE
+from irg_jax.benchmarks.results import read_result
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.benchmarks import BENCHMARKS
+from irg_jax.evaluation.generate import layout_folder
+from irg_jax.evaluation.run import FILE as RUN_FILE
+from irg_jax.evaluation.run import read_run
+from irg_jax.evaluation.score import Turn, other_run
 from irg_jax.reporting.benchmarks import build_benchmark_report
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
@@ -23,6 +29,8 @@ def main(folders: Sequence[str]) -> None:
         raise UserError("irg_jax.evaluate report: give at least one folder, of a run or of its scores")
     given = [Path(folder).absolute() for folder in folders]
     scored = [folder for own in given for folder in _with_results(own)]
+    for folder in scored:
+        _check_run(folder)
     print(build_benchmark_report(scored, Path(_OUT.value) if _OUT.value else given[0], BENCHMARKS))
 
 
@@ -35,6 +43,21 @@ def take_folders(argv: list[str]) -> list[str]:
         (rest if argument.startswith("-") or is_value else folders).append(argument)
     argv[:] = rest
     return folders
+
+
+def _check_run(folder: Path) -> None:
+    """Refuses scores that lie in ``RUN/scores/turnN``, but are of another run or turn, as after copying files."""
+    out = folder.parents[1]
+    number = re.fullmatch(r"turn([12])", folder.name)
+    if number is None or folder.parent.name != "scores" or not (out / RUN_FILE).exists():
+        return
+    if (folder / RESULT_FILE).exists():
+        turn = Turn(layout_folder(out, int(number[1])), int(number[1]), read_run(out))
+        if different := other_run(read_result(folder), turn):
+            raise UserError(
+                f"{folder / RESULT_FILE}: is not of the run in {out} ({different}); put its own scores back, or score "
+                "the run again"
+            )
 
 
 def _with_results(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from irg_jax.evaluation.config import JudgesConfig, parse_judges
 from irg_jax.evaluation.generate import layout_folder
 from irg_jax.evaluation.judging import Judge
 from irg_jax.evaluation.run import BenchmarkRun, Sample, read_run, samples
-from irg_jax.evaluation.score import Turn, score
+from irg_jax.evaluation.score import Turn, check_output, score
 from irg_jax.evaluation.scoring import FILES
 from irg_jax.evaluation.scoring.evidence import Sources
 
@@ -68,6 +68,8 @@ def main(config: JudgesConfig) -> None:
             journal = opened.enter_context(contextlib.closing(Journal(out)))
             return Judge(name, config, journal, run.benchmark)
 
+        for turn in turns:
+            check_output(_folder(out, turn), turn)
         for turn, given in zip(turns, files, strict=True):
             sources = Sources(
                 model=run.model,
@@ -77,7 +79,7 @@ def main(config: JudgesConfig) -> None:
                 random_seed=run.seed if config.template_choice == "random" else None,
                 open_judge=judge,
             )
-            folder = out / f"turn{turn.number}"
+            folder = _folder(out, turn)
             result = score(
                 BENCHMARKS[run.benchmark], prompts, turn, sources,
                 images=_shown(turn, prompts), out=folder, allow_partial=_ALLOW_PARTIAL.value,
@@ -85,6 +87,10 @@ def main(config: JudgesConfig) -> None:
             make_folder(folder)
             write_result(folder, result)
             _print(result, folder)
+
+
+def _folder(out: Path, turn: Turn) -> Path:
+    return out / f"turn{turn.number}"
 
 
 def _open() -> tuple[BenchmarkRun, PromptSet]:
@@ -147,6 +153,8 @@ def _files(benchmark: str, turn: int) -> dict[str, Path]:
         if name not in known or not path:
             listed = ", ".join(f"{name}=PATH" for name in known) or "no file"
             raise UserError(f"--file {given}: {benchmark} takes {listed}{did_you_mean(name, known)}")
+        if name in files:
+            raise UserError(f"--file {given}: {name} is given twice; keep one of them")
         files[name] = Path(path.replace("{turn}", str(turn)))
         if not files[name].exists():
             raise UserError(f"--file {given}: there is no {files[name]}")
