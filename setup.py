@@ -92,6 +92,9 @@ setup(
         "endpoints": ["openai>=1.60"],
         # The local detector of GenEval.
         "geneval": ["torch>=2.4", "transformers>=4.46"],
+        # The diversity of OneIG-Bench; the ensemble's weights are another file before 0.2. VQAScore has no extra:
+        # t2v_metrics pins older versions of numpy, pillow and tokenizers (docs/evaluation.md).
+        "dreamsim": ["dreamsim>=0.2.1", "torch>=2.4"],
         # build_data at scale. Beam bounds protobuf, pyarrow and pillow from above.
         "beam": ["apache-beam>=2.60"],
     },

@@ -1,8 +1,9 @@
-"""Evaluates checkpoints: ``python -m irg_jax.evaluate generate|score|detect|prefer|report|heldout``.
+"""Evaluates checkpoints: ``python -m irg_jax.evaluate generate|score|detect|measure|prefer|report|heldout``.
 
     generate   samples the images of a benchmark (GenEval, WISE, TIIF, GenAI-Bench, OneIG) into its official layout
     score      scores images in an official layout by the official rules
     detect     finds the objects of GenEval's images with a local detector
+    measure    scores images by VQAScore or DreamSim, by the packages of their authors
     prefer     asks judges which of two turns or runs is better
     report     writes one page for scored runs, python -m irg_jax.evaluate report DIR…
     heldout    samples and scores held-out prompts of the shapes world
@@ -19,7 +20,7 @@ from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
 from irg_jax.sharding import processes
 
-COMMANDS = ("generate", "score", "detect", "prefer", "report", "heldout")
+COMMANDS = ("generate", "score", "detect", "measure", "prefer", "report", "heldout")
 
 
 def main(argv: list[str]) -> None:

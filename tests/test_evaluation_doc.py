@@ -42,7 +42,7 @@ def test_a_command_of_evaluate_is_accepted(words, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     seen = []
     monkeypatch.setattr(importlib.import_module(f"irg_jax.evaluation.commands.{words[0]}"), "main", seen.append)
-    if words[0] in ("generate", "detect"):  # these have no config and no folders
+    if words[0] in ("generate", "detect", "measure"):  # these have no config and no folders
         monkeypatch.setattr(
             importlib.import_module(f"irg_jax.evaluation.commands.{words[0]}"), "main", lambda: seen.append(None)
         )
