@@ -16,11 +16,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from irg_jax.benchmarks.files import read_json_lines
+from irg_jax.benchmarks.files import read_json, read_json_lines
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_text
 
 FORMAT = "irg_jax measurements 1"
+SUFFIX = ".jsonl"  # of the file beside the ``.json`` with the values alone
 
 Value = float | list[float]
 
@@ -102,6 +103,23 @@ def measure(
     return {one.key: done[one.key][1] for one in owed}, len(missing)
 
 
+def made_by(table: Path) -> str:
+    """`` by PROTOCOL`` for a file of values whose JSON lines are beside it and have these values, else nothing.
+
+    Args:
+      table: a file that could be read; ``.json`` for any that was written here.
+    """
+    beside = table.with_suffix(SUFFIX)
+    if table.suffix != ".json" or not beside.exists():
+        return ""
+    try:
+        values, (protocol, done) = read_json(table), _parse(beside)
+    except UserError:  # the JSON lines are another program's
+        return ""
+    same = done and all(values.get(key) == value for key, (_, value) in done.items())
+    return f" by {protocol}" if same else ""
+
+
 def _read(one: Owed) -> Measured:
     return Measured(one.key, one.prompt, tuple(read() for read in one.images))
 
@@ -135,6 +153,10 @@ def _resume(path: Path) -> tuple[str, dict[str, tuple[str, Value]]]:
             write_text(path, whole.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: is not UTF-8 ({error}); give another file") from error
+    return _parse(path)
+
+
+def _parse(path: Path) -> tuple[str, dict[str, tuple[str, Value]]]:
     lines = read_json_lines(path)
     if not lines:
         return "", {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irg_jax.benchmarks.benchmark import FoundImages, PromptSet
+from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
 from irg_jax.benchmarks.measurements import Measured, Model, Owed, Value
 from irg_jax.benchmarks.oneig.similarity import pair_distances
 from irg_jax.core.errors import UserError
@@ -24,11 +24,11 @@ TYPE = "ensemble"
 
 def owed(prompts: PromptSet, found: FoundImages) -> list[Owed]:
     """The prompts that have two images or more; the others have no pair."""
-    there = {
-        item: tuple(found.images[item.key, n] for n in range(item.samples) if (item.key, n) in found.images)
+    there = (
+        Owed(item.key, item.prompt, tuple(found.images[place] for place in _places(item) if place in found.images))
         for item in prompts.items
-    }
-    return [Owed(item.key, item.prompt, readers) for item, readers in there.items() if len(readers) > 1]
+    )
+    return [one for one in there if len(one.images) > 1]
 
 
 def table(prompts: PromptSet, distances: Mapping[str, Value]) -> dict[str, Value]:
@@ -73,6 +73,10 @@ def load(device: str, weights: Path) -> Iterator[Model]:
         return [pair_distances(own, one.key) for one, own in zip(batch, np.split(embeddings, ends), strict=True)]
 
     yield Model(f"DreamSim ({TYPE}) through dreamsim {_version()}", run)
+
+
+def _places(item: Item) -> list[tuple[str, int]]:
+    return [(item.key, sample) for sample in range(item.samples)]
 
 
 def _packages() -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from absl import flags
 from irg_jax.benchmarks import genai_bench, oneig
 from irg_jax.benchmarks.benchmark import Benchmark, FoundImages, PromptSet
 from irg_jax.benchmarks.genai_bench import local_vqascore
-from irg_jax.benchmarks.measurements import Owed, Value, measure
+from irg_jax.benchmarks.measurements import SUFFIX, Owed, Value, measure
 from irg_jax.benchmarks.oneig import local_dreamsim
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.errors import UserError
@@ -88,7 +88,7 @@ def main() -> None:
         raise UserError(f"--images: {_IMAGES.value} has no images of {_MODEL.value} to measure; check --model, too")
     make_folder(weights)
     with locked(out, "--out", beside=True):
-        values, count = measure(owed, out.with_suffix(".jsonl"), load, batch_size=_BATCH_SIZE.value)
+        values, count = measure(owed, out.with_suffix(SUFFIX), load, batch_size=_BATCH_SIZE.value)
         write_json(out, metric.table(prompts, values))
     print(f"{out}: {count} prompts measured now, {len(values)} of {len(prompts.items)} in all")
     print(f"score it with --file {metric.file}={out}")

@@ -8,10 +8,11 @@ from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, 
 from irg_jax.benchmarks.genai_bench import judge
 from irg_jax.benchmarks.genai_bench.prompts import is_scored
 from irg_jax.benchmarks.genai_bench.vqascore import read_rows
+from irg_jax.benchmarks.measurements import made_by
 from irg_jax.evaluation.judging import Task
 from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places, rows_with_images
 
-FILES = {"vqascores": "scores of CLIP-FlanT5-XXL: JSON or CSV by id, or the array that t2v_metrics saves"}
+FILES = {"vqascores": "scores of CLIP-FlanT5-XXL: of measure, JSON or CSV by id, or the array that t2v_metrics saves"}
 
 
 def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
@@ -20,7 +21,9 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
     if "vqascores" in sources.files:
         path = sources.files["vqascores"]
         rows, lacking = rows_with_images(read_rows(prompts, path), owed, found, path)
-        return Evidence(rows, owed, lacking, {"scorer": "VQAScores from a file"}, prompts.version != "custom")
+        return Evidence(
+            rows, owed, lacking, {"scorer": f"VQAScores from a file{made_by(path)}"}, prompts.version != "custom"
+        )
 
     def task(item: Item, sample: int, image: Callable[[], bytes]) -> Task | None:
         question = judge.question(item)

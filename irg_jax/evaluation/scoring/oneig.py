@@ -6,6 +6,7 @@ from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row, UnreadableAnswer
 from irg_jax.benchmarks.judge import Question
+from irg_jax.benchmarks.measurements import made_by
 from irg_jax.benchmarks.oneig import alignment, references, similarity, text
 from irg_jax.benchmarks.oneig.question import Question as OneIGQuestion
 from irg_jax.benchmarks.oneig.score_files import read_arrays, read_embeddings, read_official_csv, read_scores
@@ -27,7 +28,7 @@ FILES = {
     "csd_references": "embeddings of the reference images by style (.npz)",
     "se_embeddings": "see csd_embeddings",
     "se_references": "see csd_references",
-    "diversity": "distances of pairs as JSON, or the official script's CSV",
+    "diversity": "of measure, distances of pairs as JSON, or the official script's CSV",
     "dreamsim_embeddings": "embeddings of the images, whose pairs are compared",
 }
 OFFICIAL_JUDGE = "Qwen2.5-VL-7B-Instruct"
@@ -52,7 +53,7 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
             continue
         items = _items(metric, prompts, folder)
         own = _read(metric, items, sources, folder)
-        told[metric] = "from a file"
+        told[metric] = "from a file" + (made_by(sources.files[metric]) if metric in sources.files else "")
         # Who made other files, and with which weights, is not known.
         comparable = comparable and metric in sources.files and sources.files[metric].suffix == ".csv"
         one_each = metric == "diversity" or {row.sample for row in own} == {0}
