@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -103,6 +104,7 @@ class Judge:
           StorageError: it could not be reached for long.
           KeyboardInterrupt: what was under way is in the journal.
         """
+        self._models = Counter()  # of these tasks: another turn may have been answered by another model
         results: dict[int, Any] = {}  # or problems
         calls = sum(len(task.questions) for task in tasks)
         logging.info(
@@ -136,6 +138,18 @@ class Judge:
         ordered = [results[number] for number in sorted(results)]
         problems = [result for result in ordered if isinstance(result, Problem)]
         return Judged([result for result in ordered if not isinstance(result, Problem)], problems, self._models)
+
+    def changes(self, judged: Judged) -> list[Problem]:
+        """A problem where several models answered under one name, or another one than was asked for; else none."""
+        names = sorted(judged.models)
+        if len(names) < 2 and all(is_model(name, self.endpoint.model) for name in names):
+            return []
+        told = ", ".join(f"{name} ({judged.models[name]} answers)" for name in names)
+        reason = (
+            f"{self.endpoint.model} was answered by {told}; compare only scores of one model, and ask one that stays, "
+            "in another --out"
+        )
+        return [Problem("judge changed", self.endpoint.base_url, reason)]
 
     def _judge(self, task: Task) -> Any:
         with contextlib.ExitStack() as held:
@@ -191,6 +205,12 @@ class Judge:
         rate = done / seconds if seconds > 0 else 0.0
         left = f", {duration((total - done) / rate)} left" if rate and done < total else ""
         logging.info("judged %d of %d images; %.4f spent%s", done, total, self._journal.spent, left)
+
+
+def is_model(name: str, wanted: str) -> bool:
+    """Whether a model is the wanted one, or a dated snapshot of it, whoever publishes it under their name."""
+    names = [one.rpartition("/")[2].lower() for one in (wanted, name)]
+    return re.fullmatch(rf"{re.escape(names[0])}(-\d{{4}}-\d{{2}}-\d{{2}})?", names[1]) is not None
 
 
 def _reason(running: dict[concurrent.futures.Future[Any], int], error: BaseException) -> BaseException:

@@ -130,7 +130,7 @@ def check_output(folder: Path, turn: Turn) -> None:
 
 def _count(prompts: PromptSet, evidence: Evidence) -> tuple[int, int]:
     """Prompts whose images are all scored, and how many there have to be for an overall of the benchmark."""
-    scored = {(row.key, row.sample) for row in evidence.rows}
+    scored = {(row.key, row.sample) for row in evidence.rows}.difference(evidence.half_scored)
     owed: dict[str, list[Place]] = {}
     for place in evidence.owed:
         owed.setdefault(place[0], []).append(place)

@@ -7,6 +7,7 @@ import pytest
 
 from irg_jax.benchmarks.results import read_result
 from irg_jax.core.locks import locked
+from irg_jax.worlds.shapes.oracle.faults import Fault
 from tests.evaluation import scoring
 from tests.evaluation.scoring import Case
 
@@ -86,6 +87,27 @@ def test_a_score_in_a_file_without_its_image_does_not_count(capfd, tmp_path, int
     outcome = scoring.run(capfd, *case.flags(server, "--allow_partial"))
     assert outcome.status == 0, outcome
     assert len(case.scores()["rows"]) == SCORED[name] - 1
+
+
+def test_a_prompt_that_lacks_one_of_several_metrics_is_not_scored(capfd, tmp_path):
+    """OneIG-Bench puts values of several metrics into the row of an image."""
+    case = Case(tmp_path / "case", "oneig")
+    keys = [item.key for item in case.prompts.items]
+    reasoning, diversity = tmp_path / "reasoning.json", tmp_path / "diversity.json"
+    reasoning.write_text(json.dumps({"reasoning/000": [0.2, None, 0.2, 0.2]}), "utf-8")
+    diversity.write_text(json.dumps({key: [0.3] * 6 if key != "human/000" else [] for key in keys}), "utf-8")
+    files = [f"--file=reasoning={reasoning}", f"--file=diversity={diversity}", "--allow_partial"]
+
+    def no_answer(_, question):
+        return Fault("half") if "Is there an object?" in question.text else None
+
+    with scoring.serve(no_answer) as faulty:
+        outcome = scoring.run(capfd, *case.flags(faulty, *files))
+    assert outcome.status == 0, outcome
+    scores = case.scores()
+    assert (scores["scored_items"], scores["complete"]) == (1, False), "the text; all others lack something"
+    missing = {problem["where"] for problem in scores["problems"] if problem["kind"] == "missing"}
+    assert missing == {"oneig reasoning/000 sample 1", "oneig human/000 sample 0"}
 
 
 def test_two_commands_do_not_write_to_one_folder(capfd, tmp_path, intact, server):

@@ -60,8 +60,9 @@ def main(config: JudgesConfig) -> None:
             judge = Judge(name, config, journal, "preference")
             judged = judge.ask(judge_tasks(prompts, a, b, name))
             verdicts += judged.results
-            problems += judged.problems
-            protocol[f"judge {name}"] = f"{judge.endpoint.model}, {judge.endpoint.options}"
+            problems += [*judged.problems, *judge.changes(judged)]
+            answers_as = ", ".join(sorted(judged.models))
+            protocol[f"judge {name}"] = f"{judge.endpoint.model}, {judge.endpoint.options}, answers as {answers_as}"
         categories = {item.key: item.category for item in prompts.items}
         for problem in problems:
             logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)

@@ -1,7 +1,6 @@
 """What scorers are given, and what they find."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row
 from irg_jax.benchmarks.judge import Template
 from irg_jax.core.errors import UserError
-from irg_jax.evaluation.judging import Judge, Judged, Task
+from irg_jax.evaluation.judging import Judge, Judged, Task, is_model
 
 Place = tuple[str, int]
 
@@ -24,8 +23,7 @@ class Sources:
       files: by name, see ``FILES`` of each scorer.
       template: a file or folder with the official template of the judge; None for our own.
       random_seed: of the choice among several templates; None for the first one.
-      ask: lets the judge answer tasks; raises UserError where no judge can be asked.
-      judge: which answers; None before one is asked.
+      open_judge: gives the judge, always the same one; raises UserError where there can be none.
     """
 
     model: str
@@ -45,6 +43,7 @@ class Evidence(NamedTuple):
       problems: answers that are missing or odd, and files that lack images.
       protocol: how it was found, for readers.
       comparable: whether prompts, judge, template and rules are the official ones.
+      half_scored: the (key, sample) whose row lacks a value, where several metrics give values to one row.
     """
 
     rows: list[Row]
@@ -52,6 +51,7 @@ class Evidence(NamedTuple):
     problems: list[Problem]
     protocol: dict[str, str]
     comparable: bool
+    half_scored: Collection[Place] = ()
 
 
 def places(items: Sequence[Item]) -> list[Place]:
@@ -108,33 +108,18 @@ def judge_rows(
     judge = sources.open_judge()
     judged = judge.ask(tasks)
     names = sorted(judged.models)
-    if len(names) > 1 or not all(_is_model(name, judge.endpoint.model) for name in names):
-        told = ", ".join(f"{name} ({judged.models[name]} answers)" for name in names)
-        judged.problems.append(
-            Problem(
-                "judge changed",
-                judge.endpoint.base_url,
-                f"{judge.endpoint.model} was answered by {told}; compare only scores of one model, and ask one that "
-                "stays, in another --out",
-            )
-        )
+    judged.problems.extend(judge.changes(judged))
     protocol = {
         "judge": judge.endpoint.model,
         "judge answers as": ", ".join(names) or "nothing was asked",
         "judge options": judge.endpoint.options,
         "official judge": official_judge,
     }
-    is_official = len(names) < 2 and all(_is_model(name, official_judge) for name in (judge.endpoint.model, *names))
+    is_official = len(names) < 2 and all(is_model(name, official_judge) for name in (judge.endpoint.model, *names))
     if template is not None:
         protocol |= {"template": template.name, "template digest": template.digest}
         is_official = is_official and template.comparable
     return judged, protocol, is_official and prompts.version != "custom"
-
-
-def _is_model(name: str, wanted: str) -> bool:
-    """Whether a model is the wanted one, or a dated snapshot of it, whoever publishes it under their name."""
-    names = [one.rpartition("/")[2].lower() for one in (wanted, name)]
-    return re.fullmatch(rf"{re.escape(names[0])}(-\d{{4}}-\d{{2}}-\d{{2}})?", names[1]) is not None
 
 
 def found_tasks(

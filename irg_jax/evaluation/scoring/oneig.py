@@ -1,7 +1,7 @@
 """OneIG-Bench's rows: alignment and text from a judge; reasoning, style and diversity from scores or embeddings."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row, UnreadableAnswer
@@ -48,6 +48,7 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
     folder = sources.prompts if sources.prompts.is_dir() else sources.prompts.parent
     judged = [metric for metric in ("alignment", "text") if metric not in sources.files]
     rows, owed, problems, told, comparable = _judge(judged, prompts, found, sources, folder)
+    half_scored = _without(owed, rows)
     for metric in ("alignment", "text", "reasoning", "style", "diversity"):
         if metric in judged or not any(name in sources.files for name in _OF_METRIC.get(metric, (metric,))):
             continue
@@ -58,9 +59,28 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
         comparable = comparable and metric in sources.files and sources.files[metric].suffix == ".csv"
         one_each = metric == "diversity" or {row.sample for row in own} == {0}
         seen = {key for key, _ in found.images}
-        rows += [row for row in own if (row.key in seen if one_each else (row.key, row.sample) in found.images)]
-        owed |= {(item.key, 0) for item in items} if one_each else set(places(items))
-    return Evidence(merge(rows), owed, problems, told, comparable and prompts.version != "custom")
+        own = [row for row in own if (row.key in seen if one_each else (row.key, row.sample) in found.images)]
+        of_metric = {(item.key, 0) for item in items} if one_each else set(places(items))
+        lacking = _without(of_metric, own)
+        there = {(key, 0) for key in seen} if one_each else set(found.images)
+        problems += _unscored(metric, sorted(lacking & there))
+        rows += own
+        owed |= of_metric
+        half_scored |= lacking
+    return Evidence(merge(rows), owed, problems, told, comparable and prompts.version != "custom", half_scored)
+
+
+def _without(owed: Iterable[Place], rows: Sequence[Row]) -> set[Place]:
+    """The images that have no row of a metric; they may have one of another metric."""
+    return set(owed).difference((row.key, row.sample) for row in rows)
+
+
+def _unscored(metric: str, lacking: Sequence[Place]) -> list[Problem]:
+    """A problem for each image that is there, but has no score in the file of a metric."""
+    return [
+        Problem("missing", f"oneig {key} sample {sample}", f"the file of {metric} has no score of it; score it again")
+        for key, sample in lacking
+    ]
 
 
 def _judge(
