@@ -221,7 +221,7 @@ def _win_rate(
         Row(key, sample, categories[key], {"credit": _CREDIT[outcome]}) for (key, sample, _), outcome in group.items()
     ]
     counts = collections.Counter(group.values())
-    low, high = statistics.intervals(rows, _mean_credit, draws, seed)["value"]
+    low, high = statistics.intervals(rows, _mean_credit, draws=draws, seed=seed)["value"]
     value = _mean_credit(rows)["value"]
     return WinRate(counts["a"], counts["b"], counts["tie"], counts["position"], value, low, high)
 

@@ -9,7 +9,7 @@ from absl import flags
 from irg_jax.benchmarks import preference_question
 from irg_jax.benchmarks.benchmark import Problem
 from irg_jax.benchmarks.preference import ALL_CATEGORIES, ALL_JUDGES, Verdict, compare
-from irg_jax.benchmarks.preference_file import FILE, Verdicts, write_verdicts
+from irg_jax.benchmarks.preference_file import FILE, Verdicts, has_verdicts, read_verdicts, write_verdicts
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
@@ -20,6 +20,7 @@ from irg_jax.evaluation.benchmarks import BENCHMARKS
 from irg_jax.evaluation.config import JudgesConfig, parse_judges
 from irg_jax.evaluation.judging import Judge
 from irg_jax.evaluation.preference import EXACT, Turn, check_pair, judge_tasks, open_turn, shapes_verdicts
+from irg_jax.evaluation.run import samples
 
 PARSE, DEFAULT_CONFIG = parse_judges, "judges"
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
@@ -52,6 +53,7 @@ def main(config: JudgesConfig) -> None:
     problems: list[Problem] = []
     protocol = {"template": "own", "template digest": preference_question.template_digest()}
     with locked(out, "--out"), contextlib.closing(Journal(out)) as journal:
+        _check_output(out, a, b)
         for name in names:
             if name == EXACT:
                 verdicts += shapes_verdicts(prompts, a, b)
@@ -88,9 +90,27 @@ def main(config: JudgesConfig) -> None:
                 f"{judge_name:24} A wins {rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]: {rate.wins} to "
                 f"{rate.losses}, {rate.ties} ties, {rate.position_ties} by position"
             )
+    owed = len(names) * len(samples(prompts))
+    judged_pairs = preference.win_rates[ALL_JUDGES, ALL_CATEGORIES].comparisons
+    if judged_pairs < owed:
+        print(f"of {judged_pairs} of {owed} comparisons: the others were not answered in both orders")
     if len(names) > 1:
         print(f"agreement of judges {preference.agreement:.3f}, Krippendorff's alpha {preference.alpha:.3f}")
     print(out / FILE)
+
+
+def _check_output(out: Path, a: Turn, b: Turn) -> None:
+    """Raises a UserError where ``out`` has the verdicts on other turns, which would be lost."""
+    if not has_verdicts(out):
+        return
+    try:
+        before = read_verdicts(out)
+    except UserError:
+        return  # a damaged file is written anew
+    if (before.benchmark, before.a, before.b) != (a.run.benchmark, _label(a), _label(b)):
+        raise UserError(
+            f"--out: {out / FILE} is about {before.a} and {before.b} of {before.benchmark}; choose another folder"
+        )
 
 
 def _label(turn: Turn) -> str:
