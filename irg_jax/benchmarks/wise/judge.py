@@ -79,9 +79,9 @@ class Protocol:
       system: SHA-256 of the official system message.
       own: the template of this project.
       official: the name of the official template by its SHA-256.
-      judge: the official model, asked at temperature 0; three times where an answer has no score.
+      judge: the official model, asked three times where an answer has no score.
       max_tokens: of an answer.
-      extra_body: what else the official request has.
+      options: what else the official request has.
       parse: finds the values in an answer.
       names: of the values.
     """
@@ -91,7 +91,7 @@ class Protocol:
     official: Mapping[str, str]
     judge: str
     max_tokens: int
-    extra_body: Mapping[str, Any]
+    options: Mapping[str, Any]
     parse: Callable[[str], dict[str, float]]
     names: tuple[str, ...]
 
@@ -132,7 +132,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         {"76f6efe6506725cf2aaf3860f0595deb29e68b57649d9a584712fbd39da9bb54": "WISE legacy gpt_eval.py"},
         "gpt-4o-2024-05-13",
         2000,
-        {},
+        {"temperature": 0},
         parse_legacy,
         _MARKS,
     ),
@@ -142,7 +142,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         {"b72932ce0313711651a182fc57a89c66393f9e4d7030ce24ca2c403f1aec1ae2": "WISE_Verified vllm_eval.py"},
         "Qwen3.5-35B-A3B",
         500,
-        {"chat_template_kwargs": {"enable_thinking": False}},
+        {"temperature": 0, "chat_template_kwargs": {"enable_thinking": False}},
         parse_verified,
         ("score",),
     ),

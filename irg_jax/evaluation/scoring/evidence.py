@@ -1,9 +1,10 @@
 """What scorers are given, and what they find."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row
 from irg_jax.benchmarks.judge import Template
@@ -91,8 +92,9 @@ def merge(rows: Sequence[Row]) -> list[Row]:
 
 
 def judge_rows(
-    tasks: Sequence[Task], prompts: PromptSet, sources: Sources, official_judge: str, template: Template | None
-) -> tuple[Judged, dict[str, str], bool]:
+    tasks: Sequence[Task], prompts: PromptSet, sources: Sources, official_judge: str, template: Template | None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Judged, dict[str, str], bool]:  # fmt: skip
     """Lets the judge answer.
 
     Args:
@@ -101,6 +103,8 @@ def judge_rows(
       sources: with the judge.
       official_judge: the name of the model that published figures are from.
       template: that the questions were written with; None where the benchmark has one wording only.
+      options: of the official request, such as the temperature, without which a score is not comparable; None where
+        that is not asked for.
 
     Returns:
       the rows, the protocol, and whether all of it is official.
@@ -119,6 +123,10 @@ def judge_rows(
     if template is not None:
         protocol |= {"template": template.name, "template digest": template.digest}
         is_official = is_official and template.comparable
+    if options is not None:
+        asked = judge.endpoint.extra_fields()
+        protocol["official options"] = json.dumps(options)
+        is_official = is_official and all(asked.get(name) == value for name, value in options.items())
     return judged, protocol, is_official and prompts.version != "custom"
 
 

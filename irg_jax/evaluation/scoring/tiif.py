@@ -1,6 +1,7 @@
 """TIIF-Bench's rows, from a judge, or from the result files of the official one."""
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
 
     tasks = found_tasks(prompts.items, found, task)
     judged, told, comparable = judge_rows(tasks, prompts, sources, judge.OFFICIAL_JUDGE, templates[0])
+    told["official options"] = json.dumps({"temperature": judge.OFFICIAL_TEMPERATURE})
     if len(templates) > 1:
         chosen = "random, as officially" if sources.random_seed is not None else f"always {templates[0].name}"
         told |= {"template": chosen, "template digest": ", ".join(template.digest for template in templates)}

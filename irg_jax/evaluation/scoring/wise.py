@@ -26,7 +26,7 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
         )
 
     tasks = found_tasks(prompts.items, found, task)
-    judged, told, comparable = judge_rows(tasks, prompts, sources, protocol.judge, template)
+    judged, told, comparable = judge_rows(tasks, prompts, sources, protocol.judge, template, protocol.options)
     return Evidence(judged.results, places(prompts.items), judged.problems, told, comparable)
 
 
