@@ -13,7 +13,7 @@ from irg_jax.benchmarks.benchmark import Benchmark, Item, PromptSet
 from irg_jax.checkpoints.weights import digest
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_json
-from irg_jax.evaluation.run import FILE, BenchmarkRun, Sample, is_done, read_run, samples
+from irg_jax.evaluation.run import FILE, IMAGES, BenchmarkRun, Sample, is_done, read_run, samples
 from irg_jax.sampling import output
 from irg_jax.sampling.sampler import Sampler
 from irg_jax.sharding import processes
@@ -38,12 +38,16 @@ def generate(prompts: PromptSet, run: BenchmarkRun, out: Path, batch_size: int, 
     share = owed[jax.process_index() :: jax.process_count()]
     if (out / FILE).exists():
         _check_same(read_run(out), run, out)
+    elif (out / IMAGES).exists():
+        raise UserError(f"--out: {out} has images, but no {FILE} that says whose; put it back, or choose another folder")
     missing = [sample for sample in share if not is_done(sample.folder(out), run)]
     logging.info("%d of %d samples are there already", len(share) - len(missing), len(share))
     if missing:
         sampler = load()
         sampler.check([item.prompt for item in prompts.items], run.turns)
         _begin_or_go_on(out, dataclasses.replace(run, weights=digest(sampler.weights.params)))
+    processes.wait_for_all("the description of the run")  # it is there before the first image
+    if missing:
         _sample(sampler, missing, run, out, min(batch_size, len(missing)))
     processes.wait_for_all("samples of the benchmark")
 
