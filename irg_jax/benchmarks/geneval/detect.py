@@ -8,7 +8,7 @@ import PIL.Image
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
 from irg_jax.benchmarks.geneval.decision import Object, keep_objects
-from irg_jax.benchmarks.geneval.detections import header, line, read_detections
+from irg_jax.benchmarks.geneval.detections import check_places, header, line, read_detections
 from irg_jax.benchmarks.geneval.detector import Classifier, Detection, Detector, protocol
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_text
@@ -45,7 +45,7 @@ def detect(
       UserError: the file is of another detector, or has images of other prompts or damage other than a cut last line.
     """
     name = protocol() if name is None else name
-    done = _resume(path, name)
+    done = _resume(path, name, prompts)
     owed = [
         (item, sample)
         for item in prompts.items
@@ -60,7 +60,7 @@ def detect(
     return len(owed)
 
 
-def _resume(path: Path, name: str) -> set[tuple[str, int]]:
+def _resume(path: Path, name: str, prompts: PromptSet) -> set[tuple[str, int]]:
     """The images that the file has; a last line without an end is cut off, and a missing file is begun."""
     if path.exists():
         content = path.read_bytes()
@@ -71,6 +71,7 @@ def _resume(path: Path, name: str) -> set[tuple[str, int]]:
             detections = read_detections(path)
             if detections.detector != name:
                 raise UserError(f"{path}: was written by {detections.detector!r}; give another file for {name!r}")
+            check_places(prompts, detections.prompts, path)
             return set(detections.images)
     write_text(path, header(name))
     return set()

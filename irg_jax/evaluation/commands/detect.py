@@ -1,5 +1,6 @@
 """``irg_jax.evaluate detect``: the objects in GenEval's images, by a detector that runs here."""
 
+import logging
 from pathlib import Path
 
 from absl import flags
@@ -8,6 +9,8 @@ from irg_jax.benchmarks import geneval
 from irg_jax.benchmarks.geneval.detect import detect
 from irg_jax.benchmarks.geneval.detector import CLASSIFIER, DETECTOR, load_classifier, load_detector, protocol
 from irg_jax.core.config.command_line import log_plainly
+from irg_jax.core.errors import UserError
+from irg_jax.core.locks import locked
 from irg_jax.core.outputs import check_output_file
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
@@ -26,13 +29,18 @@ def main() -> None:
     check_output_file(_OUT.value, "--out")
     prompts = geneval.read_prompts(Path(_PROMPTS.value))
     found = geneval.find_images(prompts, Path(_IMAGES.value), model="")
-    count = detect(
-        prompts,
-        found,
-        Path(_OUT.value),
-        load_detector(_DETECTOR.value, _DEVICE.value),
-        load_classifier(_CLASSIFIER.value, _DEVICE.value),
-        name=protocol(_DETECTOR.value, _CLASSIFIER.value),
-        batch_size=_BATCH_SIZE.value,
-    )
+    for problem in found.problems:
+        logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
+    if not found.images:
+        raise UserError(f"--images: {_IMAGES.value} has no image of these prompts; the lines above say why")
+    with locked(_OUT.value, "--out", beside=True):
+        count = detect(
+            prompts,
+            found,
+            Path(_OUT.value),
+            load_detector(_DETECTOR.value, _DEVICE.value),
+            load_classifier(_CLASSIFIER.value, _DEVICE.value),
+            name=protocol(_DETECTOR.value, _CLASSIFIER.value),
+            batch_size=_BATCH_SIZE.value,
+        )
     print(f"{_OUT.value}: {count} images detected now")

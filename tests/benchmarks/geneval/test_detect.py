@@ -1,5 +1,6 @@
 """The local detector: resumed without doing an image twice, colours only where they are asked for."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_a_file_of_another_detector(tmp_path, prompts, found):
     run(prompts, found, tmp_path / "seen.jsonl", Models(), name="one")
     with pytest.raises(UserError, match="was written by 'one'; give another file for 'other'"):
         run(prompts, found, tmp_path / "seen.jsonl", Models(), name="other")
+
+
+def test_a_file_of_other_prompts(tmp_path, prompts, found):
+    run(prompts, found, tmp_path / "seen.jsonl", Models())
+    items = [dataclasses.replace(item, prompt=f"{item.prompt}, at night") for item in prompts.items]
+    with pytest.raises(UserError, match="00000 sample 0 is of the prompt"):
+        run(dataclasses.replace(prompts, items=tuple(items)), found, tmp_path / "seen.jsonl", Models())
 
 
 def test_only_images_of_one_size_are_detected_together(tmp_path, prompts, found):

@@ -95,6 +95,7 @@ def one(**changes):
         ([HEADER, image_line(objects=None)], ":2: objects is None"),
         ([HEADER, one(**{"class": "dragon"})], r":2: objects\[0\] is .*its class must be one of the 80"),
         ([HEADER, one(box=[1, 2, 3])], "box is \\[1, 2, 3\\]"),
+        ([HEADER, one(box=[0, 0, 1, float("inf")])], "box is \\[0, 0, 1, inf\\]"),
         ([HEADER, one(score=2)], "score is 2"),
         ([HEADER, one(score=float("nan"))], "score is nan"),
         ([HEADER, one(color="beige")], "color is 'beige'"),
