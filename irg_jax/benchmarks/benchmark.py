@@ -51,6 +51,10 @@ class PromptSet:
         return sum(item.samples for item in self.items)
 
 
+# The key of an item and the number of the sample: one image of a turn.
+Place = tuple[str, int]
+
+
 class Row(NamedTuple):
     """What was found in one image.
 
@@ -90,7 +94,7 @@ class FoundImages:
       problems: everything else; () where each item has all of its images and nothing else lies in between.
     """
 
-    images: Mapping[tuple[str, int], Callable[[], bytes]]
+    images: Mapping[Place, Callable[[], bytes]]
     problems: tuple[Problem, ...]
 
 

@@ -80,13 +80,13 @@ def load_template(path: Path | None, own: str, official: Mapping[str, str], offi
         return Template(own, "", _digest(own), "own", False)
     if path.suffix == ".py":
         raise UserError(
-            f"--template {path}: is a script; copy what stands between the quotes of its template into a text file"
+            f"--config.template {path}: is a script; copy what stands between the quotes of its template into a text"
         )
-    text = read_given_text(path, "template")
+    text = read_given_text(path, "config.template")
     if not text.strip():
-        raise UserError(f"--template {path}: is empty; write the template into it, or leave the flag out")
+        raise UserError(f"--config.template {path}: is empty; write the template into it, or leave the flag out")
     beside = path.with_name(SYSTEM_FILE)
-    system = read_given_text(beside, "template").removesuffix("\n") if beside.exists() else ""
+    system = read_given_text(beside, "config.template").removesuffix("\n") if beside.exists() else ""
     for candidate in (text, text.removesuffix("\n")):
         digest = _digest(candidate)
         for beginning, name in official.items():

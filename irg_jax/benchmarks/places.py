@@ -5,11 +5,9 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from irg_jax.benchmarks.benchmark import FoundImages, Problem
+from irg_jax.benchmarks.benchmark import FoundImages, Place, Problem
 from irg_jax.benchmarks.image_files import entries, read_image, unreadable
 from irg_jax.core.errors import UserError
-
-Place = tuple[str, int]
 
 
 def find_in_places(

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from irg_jax.benchmarks import statistics
 from irg_jax.benchmarks.agreement import krippendorff_alpha, raw_agreement
-from irg_jax.benchmarks.benchmark import Row
+from irg_jax.benchmarks.benchmark import Place, Row
 from irg_jax.benchmarks.preference_question import Choice
 from irg_jax.core.errors import UserError
 
@@ -167,7 +167,7 @@ def compare(verdicts: Sequence[Verdict], categories: Mapping[str, str], draws: i
         for group_judge in (ALL_JUDGES, judge):
             for category in (ALL_CATEGORIES, categories[key]):
                 groups.setdefault((group_judge, category), {})[comparison] = outcome
-    units: dict[tuple[str, int], list[str]] = {}
+    units: dict[Place, list[str]] = {}
     for (key, sample, _), outcome in decided.items():
         units.setdefault((key, sample), []).append("tie" if outcome == "position" else outcome)
     return Preference(
@@ -205,7 +205,7 @@ def _choice(order: Order, better: str) -> Choice:
     return "first" if _PLACES[order]["first"] == better else "second"
 
 
-def _scores(rows: Sequence[Row], value: str) -> dict[tuple[str, int], float]:
+def _scores(rows: Sequence[Row], value: str) -> dict[Place, float]:
     for row in rows:
         if value not in row.values:
             known = ", ".join(row.values)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from irg_jax.benchmarks.benchmark import Problem, Row
+from irg_jax.benchmarks.benchmark import Place, Problem, Row
 from irg_jax.benchmarks.json_fields import Fields, number_or_null, read_fields
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_json
@@ -71,7 +71,7 @@ class Result:
     complete: bool
     problems: tuple[Problem, ...]
     prompts: Mapping[str, str]
-    images: Mapping[tuple[str, int], str]
+    images: Mapping[Place, str]
 
     def shown_name(self, name: str) -> str:
         """The name of a figure as it is shown: an overall of too few prompts says so."""
@@ -125,7 +125,7 @@ def read_result(folder: AnyPath, **expected: Any) -> Result:
     return result
 
 
-def _row(row: Row, images: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+def _row(row: Row, images: Mapping[Place, str]) -> dict[str, Any]:
     values = {name: number_or_null(value) for name, value in row.values.items()}
     image = images.get((row.key, row.sample))
     return row._asdict() | {"values": values} | ({} if image is None else {"image": image})

@@ -39,7 +39,7 @@ def generate(prompts: PromptSet, run: BenchmarkRun, out: Path, batch_size: int, 
     if (out / FILE).exists():
         _check_same(read_run(out), run, out)
     elif (out / IMAGES).exists():
-        raise UserError(f"--out: {out} has images, but no {FILE} that says whose; put it back, or choose another folder")
+        raise UserError(f"--out: {out} has images, but no {FILE} that says whose; put it back or choose another folder")
     missing = [sample for sample in share if not is_done(sample.folder(out), run)]
     logging.info("%d of %d samples are there already", len(share) - len(missing), len(share))
     if missing:

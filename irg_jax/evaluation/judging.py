@@ -132,6 +132,7 @@ class Judge:
             except BaseException as error:
                 # What is under way is paid for: its answers go into the journal.
                 self._stop.set()
+                logging.info("stops; waits for the answers that are under way")
                 concurrent.futures.wait(running)
                 raise _reason(running, error) from None
         self._log(len(results), len(tasks), time.monotonic() - began)

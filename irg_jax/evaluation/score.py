@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from irg_jax.benchmarks import statistics
-from irg_jax.benchmarks.benchmark import Benchmark, Problem, PromptSet
+from irg_jax.benchmarks.benchmark import Benchmark, Place, Problem, PromptSet
 from irg_jax.benchmarks.results import FILE, Figure, Result, read_result
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.run import BenchmarkRun
 from irg_jax.evaluation.scoring import SCORERS
-from irg_jax.evaluation.scoring.evidence import Evidence, Place, Sources
+from irg_jax.evaluation.scoring.evidence import Evidence, Sources
 
 _SHOWN = 5  # problems in an error
 # These leave the score as the official rules have it.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, PromptSet
 from irg_jax.benchmarks.geneval.decision import Object, keep_objects
 from irg_jax.benchmarks.geneval.detections import check_places, header, line, read_detections
 from irg_jax.benchmarks.geneval.detector import Classifier, Detection, Detector, protocol
@@ -60,7 +60,7 @@ def detect(
     return len(owed)
 
 
-def _resume(path: Path, name: str, prompts: PromptSet) -> set[tuple[str, int]]:
+def _resume(path: Path, name: str, prompts: PromptSet) -> set[Place]:
     """The images that the file has; a last line without an end is cut off, and a missing file is begun."""
     if path.exists():
         content = path.read_bytes()

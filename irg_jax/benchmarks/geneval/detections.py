@@ -14,15 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from irg_jax.benchmarks.benchmark import Problem, PromptSet, Row
+from irg_jax.benchmarks.benchmark import Place, Problem, PromptSet, Row
 from irg_jax.benchmarks.geneval.classes import CLASSES, COLORS
 from irg_jax.benchmarks.geneval.decision import Decision, Object, decide, keep_objects, stated_colors
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
 
 FORMAT = "geneval detections 1"
-
-Place = tuple[str, int]
 
 
 class Detections(NamedTuple):
@@ -69,7 +67,9 @@ def read_detections(path: Path) -> Detections:
       UserError: it cannot be read, is of another format, or a line is wrong or of an image that an earlier line has; it
         names the line.
     """
-    lines = [text for text in enumerate(read_given_text(path, "detections").split("\n"), start=1) if text[1].strip()]
+    lines = [
+        text for text in enumerate(read_given_text(path, "file detections").split("\n"), start=1) if text[1].strip()
+    ]
     first = _json(*lines[0], path) if lines else {}
     if first.get("format") != FORMAT or not isinstance(first.get("detector"), str):
         raise UserError(f'{path}:1: is not {{"format": "{FORMAT}", "detector": …}}; write that line first')

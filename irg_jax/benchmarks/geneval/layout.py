@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, Problem, PromptSet
 from irg_jax.benchmarks.image_files import entries, unreadable, write_once
 from irg_jax.core.small_files import read_text
 
@@ -43,7 +43,7 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
     Problems are, beside those of images, folders whose ``metadata.jsonl`` is not the line of this prompt file: their
     images are those of another prompt, and none of them is found. The problem is a ``missing`` one of each image.
     """
-    found: dict[tuple[str, int], Callable[[], bytes]] = {}
+    found: dict[Place, Callable[[], bytes]] = {}
     problems: list[Problem] = []
     folders: dict[int, Path] = {}
     double: set[int] = set()

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from irg_jax.benchmarks.benchmark import PromptSet
+from irg_jax.benchmarks.benchmark import Place, PromptSet
 from irg_jax.benchmarks.geneval.decision import Object, decide, keep_objects, stated_colors
-from irg_jax.benchmarks.geneval.detections import Place
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
 
@@ -33,7 +32,7 @@ def read_official_results(path: Path, prompts: PromptSet) -> tuple[dict[Place, b
     correct: dict[Place, bool] = {}
     texts: dict[Place, str] = {}
     entries = {item.key: item.entry for item in prompts.items}
-    for number, text in enumerate(read_given_text(path, "detections").split("\n"), start=1):
+    for number, text in enumerate(read_given_text(path, "file official").split("\n"), start=1):
         if not text.strip():
             continue
         where = f"{path}:{number}"

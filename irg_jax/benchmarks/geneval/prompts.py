@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
+from irg_jax.benchmarks.files import digest_of_files
 from irg_jax.benchmarks.geneval.classes import CLASSES, COLORS, RELATIONS
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
@@ -46,7 +47,7 @@ def read_prompts(path: Path) -> PromptSet:
     items = tuple(
         Item(f"{index:05d}", entry["prompt"], entry["tag"], SAMPLES, entry) for index, entry in enumerate(entries)
     )
-    return PromptSet(NAME, _version(entries), items, hashlib.sha256(Path(path).read_bytes()).hexdigest(), ITEMS)
+    return PromptSet(NAME, _version(entries), items, digest_of_files([path]), ITEMS)
 
 
 def _version(entries: Sequence[Mapping[str, Any]]) -> str:

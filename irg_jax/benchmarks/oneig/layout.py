@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import PIL.Image
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, Problem, PromptSet
 from irg_jax.benchmarks.image_files import entries, write_once
 from irg_jax.benchmarks.oneig.prompts import CATEGORIES
 from irg_jax.benchmarks.places import check_model_name
@@ -67,7 +67,7 @@ def find_images(prompts: PromptSet, folder: Path, *, model: str) -> FoundImages:
     files, problems = _find_files(prompts, folder, check_model_name(model))
     looks = {key: _look(path) for key, path in files.items()}
     common = Counter(look.size for look in looks.values() if look.size != (0, 0)).most_common(1)
-    found: dict[tuple[str, int], Callable[[], bytes]] = {}
+    found: dict[Place, Callable[[], bytes]] = {}
     for item in prompts.items:
         if item.key not in files:
             continue

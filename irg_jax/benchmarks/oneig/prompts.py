@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
+from irg_jax.benchmarks.files import digest_of_files
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
 
@@ -64,7 +65,7 @@ def read_prompts(path: Path) -> PromptSet:
         items[key] = Item(key, row["prompt_en"], category, SAMPLES, row)
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
     version = "en" if digest == _ENGLISH else "custom"
-    return PromptSet(NAME, version, tuple(items.values()), hashlib.sha256(Path(path).read_bytes()).hexdigest(), ITEMS)
+    return PromptSet(NAME, version, tuple(items.values()), digest_of_files([path]), ITEMS)
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

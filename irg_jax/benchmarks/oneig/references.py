@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from irg_jax.benchmarks.benchmark import PromptSet
+from irg_jax.benchmarks.files import read_json
 from irg_jax.benchmarks.oneig.prompts import read_table
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import read_given_text
 
 ALIGNED = ("anime", "human", "object")
 
@@ -136,10 +136,7 @@ def check_complete(prompts: PromptSet, categories: Iterable[str], given: Mapping
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(read_given_text(path, "prompts"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); give the file of OneIG-Bench as it is") from error
+    values = read_json(path)
     if not isinstance(values, dict):
         raise UserError(f"{path}: is not a JSON object; give the file of OneIG-Bench as it is")
     return values

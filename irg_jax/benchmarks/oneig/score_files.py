@@ -10,7 +10,6 @@ the prompts; rows of NaN are missing images. References and answers are an ``.np
 """
 
 import ast
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from irg_jax.benchmarks.benchmark import Item, Row
+from irg_jax.benchmarks.files import read_json
 from irg_jax.benchmarks.oneig import alignment, similarity, text
 from irg_jax.benchmarks.oneig.prompts import read_table
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import read_given_text
 
 
 def read_scores(path: Path, items: Sequence[Item]) -> dict[str, list[float]]:
@@ -31,10 +30,7 @@ def read_scores(path: Path, items: Sequence[Item]) -> dict[str, list[float]]:
     Raises:
       UserError: the file cannot be read, has an item too many or too few, or a score that is no number.
     """
-    try:
-        given = json.loads(read_given_text(path, "scores"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); write an object with a list of scores for each key") from error
+    given = read_json(path)
     if not isinstance(given, dict):
         raise UserError(f"{path}: is not a JSON object; write a list of scores for each key")
     _check_keys(path, given, items)

@@ -41,7 +41,7 @@ def load_templates(path: Path | None) -> tuple[Template, ...]:
     if path is not None and path.is_dir():
         files = [file for file in sorted(path.glob("*.txt")) if file.name != SYSTEM_FILE]
         if not files:
-            raise UserError(f"--template {path}: has no .txt; save each template there as one")
+            raise UserError(f"--config.template {path}: has no .txt; save each template there as one")
     templates = [load_template(file, _OWN, _OFFICIAL, _OFFICIAL_SYSTEM) for file in files]
     for template in templates:
         check_places(template, [(_PLACE,)])

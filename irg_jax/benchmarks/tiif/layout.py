@@ -64,5 +64,5 @@ def _is_other_turn(name: str, turn: int | None) -> bool:
 
 def _explain(path: Path) -> str:
     if path.name.startswith("turn"):
-        return "it is the image of a turn, as IRG names them; say which turn is meant"
+        return "it is the image of a turn; copy those of one turn into a layout of their own, as LINE.png"
     return "it is no image of these prompts (LINE.png, lines from 0); remove it, or give the prompts of its version"

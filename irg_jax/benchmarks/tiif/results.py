@@ -39,7 +39,10 @@ def read_results(prompts: PromptSet, folder: Path, *, model: str, turn: int | No
     for file in files:
         if _OF_TURNS.fullmatch(file.name):
             if turn is None:
-                raise UserError(f"{file}: is of a conversation of several turns; say which turn is meant")
+                raise UserError(
+                    f"{file}: is of one of several turns, which the official summary would pool; copy those of one "
+                    "turn into a folder of their own, as LINE.json"
+                )
             if not file.name.startswith(f"turn{turn}_"):
                 continue
         line = file.stem.removeprefix(f"turn{turn}_")

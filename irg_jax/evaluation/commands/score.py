@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from irg_jax.benchmarks.benchmark import PromptSet
+from irg_jax.benchmarks.benchmark import Place, PromptSet
 from irg_jax.benchmarks.results import FILE, Result, write_result
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.config.schema import did_you_mean
@@ -161,7 +161,7 @@ def _files(benchmark: str, turn: int) -> dict[str, Path]:
     return files
 
 
-def _shown(turn: Turn, prompts: PromptSet) -> dict[tuple[str, int], Path]:
+def _shown(turn: Turn, prompts: PromptSet) -> dict[Place, Path]:
     """The image of each sample of a run, for the gallery of a report."""
     if not turn.run.weights:
         return {}

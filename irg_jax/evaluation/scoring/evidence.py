@@ -6,12 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, Problem, PromptSet, Row
 from irg_jax.benchmarks.judge import Template
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.judging import Judge, Judged, Task, is_model
-
-Place = tuple[str, int]
 
 
 @dataclasses.dataclass(frozen=True)

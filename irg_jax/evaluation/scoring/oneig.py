@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, Problem, PromptSet, Row, UnreadableAnswer
+from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, Problem, PromptSet, Row, UnreadableAnswer
 from irg_jax.benchmarks.judge import Question
 from irg_jax.benchmarks.measurements import made_by
 from irg_jax.benchmarks.oneig import alignment, references, similarity, text
@@ -13,7 +13,7 @@ from irg_jax.benchmarks.oneig.score_files import read_arrays, read_embeddings, r
 from irg_jax.core.errors import UserError
 from irg_jax.endpoints.journal import Answer
 from irg_jax.evaluation.judging import Task
-from irg_jax.evaluation.scoring.evidence import Evidence, Place, Sources, found_tasks, judge_rows, merge, places
+from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, merge, places
 
 FILES = {
     "alignment": "the official script's CSV, instead of a judge",

@@ -58,7 +58,7 @@ def test_images_of_turns_as_irg_names_them(tmp_path, prompts):
         assert found.problems == () and len(found.images) == 8
     problems = tiif.find_images(prompts, out, model="irg").problems
     assert {problem.kind for problem in problems} == {"missing", "extra"}
-    assert any("say which turn is meant" in problem.reason for problem in problems)
+    assert any("copy those of one turn into a layout of their own" in problem.reason for problem in problems)
 
 
 @pytest.mark.parametrize("model", ["", "..", "a/../b", "/tmp", "a//b"])

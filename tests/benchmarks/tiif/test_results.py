@@ -40,7 +40,7 @@ def test_turns_are_not_pooled(tmp_path, prompts):
     write(tmp_path, "text/short/comparison_1.json")
     rows = [read_results(prompts, tmp_path / "eval", model="irg", turn=turn) for turn in (1, 2)]
     assert [row.values["correct"] for (row,) in rows] == [0.0, 1.0]
-    with pytest.raises(UserError, match="of several turns; say which turn is meant"):
+    with pytest.raises(UserError, match="of several turns, .*; copy those of one turn into a folder of their own"):
         read_results(prompts, tmp_path / "eval", model="irg")
 
 
