@@ -1,6 +1,7 @@
 """The published rows are fractions with a source, one for each model, benchmark and version."""
 
-from irg_jax.benchmarks.published import MODELS, PUBLISHED, PUBLISHED_PREFERENCES, WISE_PLAIN_MEAN
+from irg_jax.benchmarks.published import MODELS, PUBLISHED, PUBLISHED_PREFERENCES
+from irg_jax.benchmarks.wise.scoring import PLAIN_MEAN
 
 
 def test_each_row_has_fractions_and_a_source():
@@ -19,7 +20,7 @@ def test_the_papers_model_is_ahead_of_its_baselines_on_all_five():
 
 
 def test_a_row_says_which_of_the_two_wise_formulas_it_is_of():
-    assert all(row.note and WISE_PLAIN_MEAN in row.figures for row in PUBLISHED if row.benchmark == "wise")
+    assert all(row.note and PLAIN_MEAN in row.figures for row in PUBLISHED if row.benchmark == "wise")
 
 
 def test_a_preference_leaves_room_for_ties():
