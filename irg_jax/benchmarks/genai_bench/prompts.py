@@ -6,7 +6,9 @@ skills to lists of ids as numbers. Seven prompts have no skill: their images are
 """
 
 import functools
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ OFFICIAL, CUSTOM = "1600", "custom"
 SCORED_ITEMS = 1593
 
 _OFFICIAL_ITEMS = 1600
-_UNTAGGED_IDS = {719, 721, 730, 733, 739, 743, 951}
+# SHA-256 of the prompts and skills in the official files, whatever their order and what else is in them.
+_CONTENT = "0a1440a94278568c4338ad767b246f1cd163ee89adc59a05c29b8938c0c56383"
 _PROMPTS_FILE, _SKILLS_FILE = "genai_image.json", "genai_skills.json"
 
 
@@ -31,8 +34,8 @@ def read_prompts(path: Path) -> PromptSet:
     """Reads ``genai_image.json``, or the folder that it is in.
 
     A category has the level of a prompt and its skills, such as ``basic: attribute, scene``; that of a prompt without
-    skills is ``untagged``. One advanced prompt also has a basic skill. The version is ``1600`` where the ids and the
-    untagged ones are the official ones, else ``custom``.
+    skills is ``untagged``. One advanced prompt also has a basic skill. The version is ``1600`` where all prompts and
+    skills are the official ones, else ``custom``.
 
     Raises:
       UserError: a file cannot be read or is no such object; an id is not five digits, or has no prompt; a skill is
@@ -50,10 +53,7 @@ def read_prompts(path: Path) -> PromptSet:
         Item(key, text_of(entry, "prompt", f"{file}: {key}"), _category(levels[key], f"{skills_file}: {key}"), 1, entry)
         for key, entry in sorted(entries.items())
     ]
-    ids = [item.key for item in items]
-    untagged = {int(item.key) for item in items if not is_scored(item)}
-    is_official = ids == [key_of(number) for number in range(_OFFICIAL_ITEMS)] and untagged == _UNTAGGED_IDS
-    version = OFFICIAL if is_official else CUSTOM
+    version = OFFICIAL if _digest(items) == _CONTENT else CUSTOM
     return PromptSet(NAME, version, tuple(items), digest_of_files([file, skills_file]), _OFFICIAL_ITEMS)
 
 
@@ -118,6 +118,15 @@ def _read_skills(file: Path, entries: Mapping[str, Any]) -> dict[str, list[str]]
                 raise UserError(f"{file}: {name} has the id {key} twice; remove one")
             found[key].append(name)
     return found
+
+
+def _digest(items: Sequence[Item]) -> str:
+    tagged: dict[str, list[int]] = {name: [] for level, skills in SKILLS.items() for name in (level, *skills)}
+    for item in items:
+        for tag in tags_of(item.category):
+            tagged[tag].append(int(item.key))
+    told = [{item.key: item.prompt for item in items}, tagged]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _category(tags: list[str], where: str) -> str:

@@ -21,6 +21,13 @@ def test_the_official_files():
     assert counts == {name: len(ids) for name, ids in official.load("genai_bench/genai_skills.json").items()}
 
 
+def test_one_other_prompt_is_another_version(tmp_path):
+    given = official.load("genai_bench/genai_image.json")
+    given["00007"]["prompt"] += " at night"
+    write(tmp_path, given, official.load("genai_bench/genai_skills.json"))
+    assert genai_bench.read_prompts(tmp_path).version == "custom"
+
+
 def test_categories_have_the_level_and_the_skills(tmp_path):
     prompts = read(tmp_path)
     assert (prompts.benchmark, prompts.version, prompts.official_items) == ("genai_bench", "custom", 1600)
