@@ -61,29 +61,29 @@ def run(name: str, *flags: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_here(capfd, name: str, *flags: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command in this process, because starting one takes seconds.
+def call(name: str, *flags: object) -> int:
+    """Runs a command in this process, because starting one takes seconds; returns its exit status.
 
     The command has the eight devices of the tests, not one, and what is patched for a test. What Python warns of does
     not come to ``stderr``, since pytest collects it.
-
-    Args:
-      capfd: pytest's fixture, which reads what the command writes.
-      name: as in ``python -m irg_jax.NAME``.
-      *flags: the arguments of the command.
     """
     line = [f"irg_jax.{name}", *map(str, flags)]
-    capfd.readouterr()
-    with _own_logging(), unittest.mock.patch.object(sys, "argv", list(line)), contextlib.chdir(ROOT):
+    with _own_logging(), unittest.mock.patch.object(sys, "argv", line), contextlib.chdir(ROOT):
         try:
             with warnings.catch_warnings():
                 # That the module may have been imported before: its flags are new ones here.
                 warnings.filterwarnings("ignore", "'irg_jax", RuntimeWarning, "runpy")
                 runpy.run_module(line[0], run_name="__main__")
-            status = 0
         except SystemExit as end:
-            status = end.code or 0
-    return subprocess.CompletedProcess(line, status, *capfd.readouterr())
+            return end.code or 0
+    return 0
+
+
+def run_here(capfd, name: str, *flags: object) -> subprocess.CompletedProcess[str]:
+    """``run`` in this process (see ``call``); ``capfd``, pytest's fixture, reads what the command writes."""
+    capfd.readouterr()
+    status = call(name, *flags)
+    return subprocess.CompletedProcess([name, *flags], status, *capfd.readouterr())
 
 
 @contextlib.contextmanager

@@ -124,7 +124,9 @@ def unchanged(config):
         ("shapes_stage1", unchanged, "v5e:2x2", 1, {}),
         pytest.param("shapes_stage2", unchanged, "v5e:2x2", 1, {}, marks=pytest.mark.slow),
         pytest.param("irg_7b_stage1", narrow, "v5p:2x2x2", 1, {}, marks=pytest.mark.slow),
-        ("irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2)),
+        pytest.param(
+            "irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_shipped_configs_compile_for_tpus(name, change, topology, slices, axes):

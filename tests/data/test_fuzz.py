@@ -36,7 +36,7 @@ from irg_jax.data.sources.trajectories import TrajectorySource
 from tests import tiny
 from tests.data.mutations import mutated, mutated_json, with_checksums
 
-SECONDS = float(os.environ.get("IRG_FUZZ_SECONDS", "2"))
+SECONDS = float(os.environ.get("IRG_FUZZ_SECONDS", "1"))
 SEED = int(os.environ.get("IRG_FUZZ_SEED", "0"))
 HANG = 2.0  # CPU seconds
 FLOOD = 1 << 30  # bytes, beside what a test has had before; a picture may take some hundred MB of them

@@ -148,6 +148,7 @@ def test_other_data_under_a_run_are_refused(elsewhere, tmp_path, caplog):
     assert re.search(changed, caplog.text)
 
 
+@pytest.mark.slow  # trains twice more; tests/checkpoints/test_weights.py has bases and merges
 def test_a_lora_finds_its_base_from_anywhere_at_the_step_that_it_had(run, elsewhere, tmp_path, monkeypatch):
     base = shutil.copytree(run, tmp_path / "base")
     lora = LoRAConfig(rank=2, alpha=4.0, weights="blocks")

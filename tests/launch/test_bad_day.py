@@ -75,6 +75,10 @@ def test_local_ends_with_a_message_when_the_first_process_is_killed(new_run):
     assert f"{STEPS}/{STEPS}" not in run.text() and run.processes() == {}
 
 
+# --- when asked for
+
+
+@pytest.mark.slow
 def test_local_starts_again_when_a_process_is_killed_and_the_losses_are_an_undisturbed_runs(new_run, of_two):
     run = new_run("--max_restarts=1", processes=2, steps=STEPS, **EVERY).start()
     run.wait_for_checkpoint()
@@ -86,9 +90,6 @@ def test_local_starts_again_when_a_process_is_killed_and_the_losses_are_an_undis
     # Each process has written its shards.
     (params,) = run.workdir.glob(f"checkpoints/*{STEPS}/params")
     assert sorted(folder.name for folder in params.glob("ocdbt.*")) == ["ocdbt.process_0", "ocdbt.process_1"]
-
-
-# --- when asked for
 
 
 @pytest.mark.slow

@@ -114,6 +114,7 @@ def test_a_step_from_moments_has_the_loss_and_gradients_of_one_from_pixels(confi
     assert error(gradients, wanted_gradients) <= GRADIENT
 
 
+@pytest.mark.slow  # test_step.py has the meshes and programs for steps from pixels
 @pytest.mark.parametrize(
     ("axes", "vae_encode"), [((("fsdp", 4),), "in_step"), ((("fsdp", 2), ("context", 2)), "separate")]
 )
