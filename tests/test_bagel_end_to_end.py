@@ -94,12 +94,12 @@ def test_every_mode_has_a_loss(world):
         assert f"loss/{mode}" in header
 
 
-def test_an_image_size_beyond_the_position_table_is_refused(world, tmp_path):
+def test_an_image_size_beyond_the_position_table_is_refused(world, tmp_path, capfd):
     flags = [f"--checkpoint={world / 'irg_stage2'}", "--preset=released", "--prompt=a bench", f"--out={tmp_path}"]
     run = json.loads((world / "irg_stage2" / "config.json").read_text())
     assert run["sampling"]["time_points"] == 50
     # The config of the run asks for 1024 x 1024 pixels, more than the tiny position table has.
-    done = commands.run("generate", *flags)
+    done = commands.run_here(capfd, "generate", *flags)
     assert done.returncode == 2 and "sampling.image_size" in done.stderr
 
 

@@ -59,9 +59,11 @@ def test_a_step_is_measured_as_a_whole_and_in_parts(measure):
     assert found["attention"] == "chunked" and "MFU" not in found and 0 < found["peak memory, GiB"] < 8
 
 
-def test_a_row_without_room_for_a_sample_is_refused(tmp_path):
+def test_a_row_without_room_for_a_sample_is_refused(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(train, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
     (tmp_path / "small.py").write_text(SMALL)
-    done = commands.run("bench", "train", f"--config={tmp_path / 'small.py'}", "--config.data.budgets.und=50")
+    line = ["train", f"--config={tmp_path / 'small.py'}", "--config.data.budgets.und=50"]
+    done = commands.run_here(capfd, "bench", *line)
     assert done.returncode == 2 and "config.data.budgets: a row has no room for a sample" in done.stderr
 
 
@@ -94,7 +96,7 @@ def test_the_memory_of_attention_is_linear_in_tokens(tmp_path):
     assert large < 4.1 * small
 
 
-def test_an_unknown_benchmark_is_refused(tmp_path):
+def test_an_unknown_benchmark_is_refused(tmp_path, capfd):
     (tmp_path / "small.py").write_text(SMALL)
-    done = commands.run("bench", "fly", f"--config={tmp_path / 'small.py'}")
+    done = commands.run_here(capfd, "bench", "fly", f"--config={tmp_path / 'small.py'}")
     assert done.returncode == 2 and "'fly' is not one of" in done.stderr

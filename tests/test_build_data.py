@@ -30,15 +30,16 @@ def toy(tmp_path_factory):
     return out
 
 
-def test_building_again_prints_the_same(toy):
-    done = commands.run("build_data", "irgl", f"--from=parquet:{TOY}", f"--out={toy}", "--held_out=0.2")
+def test_building_again_prints_the_same(toy, capfd):
+    done = commands.run_here(capfd, "build_data", "irgl", f"--from=parquet:{TOY}", f"--out={toy}", "--held_out=0.2")
     assert done.returncode == 0 and "is built already" in done.stderr
     assert done.stdout == f"{toy}: train 21, held_out 3\n"
 
 
-def test_stats_are_printed_and_plotted(toy, tmp_path):
+def test_stats_are_printed_and_plotted(toy, tmp_path, capfd):
     plot = tmp_path / "stats.png"
-    done = commands.run("build_data", "stats", toy, f"--tokenizer={TOKENIZER}", "--max_tokens=2000", f"--plot={plot}")
+    flags = [f"--tokenizer={TOKENIZER}", "--max_tokens=2000", f"--plot={plot}"]
+    done = commands.run_here(capfd, "build_data", "stats", toy, *flags)
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
     assert lines["train"] == ["21"] and lines["held_out"] == ["3"]
@@ -48,8 +49,8 @@ def test_stats_are_printed_and_plotted(toy, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_stats_proposes_budgets_for_the_shipped_stages(toy):
-    done = commands.run("build_data", "stats", toy, f"--tokenizer={TOKENIZER}", "--budgets=40000")
+def test_stats_proposes_budgets_for_the_shipped_stages(toy, capfd):
+    done = commands.run_here(capfd, "build_data", "stats", toy, f"--tokenizer={TOKENIZER}", "--budgets=40000")
     assert done.returncode == 0, done.stderr
     for stage, line in zip(("stage 1", "stage 2"), done.stdout.splitlines(), strict=True):
         start = rf"{stage}: c.data.budgets.update\(und=(\d+), gen=(\d+), vit="

@@ -26,11 +26,11 @@ def config(tmp_path):
     return replaced(parse_stage(load(tmp_path / "small.py")), {"data.batch_size": 8})
 
 
-def test_a_gpu_node_is_planned_by_formula(tmp_path):
+def test_a_gpu_node_is_planned_by_formula(tmp_path, capfd):
     (tmp_path / "small.py").write_text(SMALL)
     out = tmp_path / "plan.json"
     flags = [f"--config={tmp_path / 'small.py'}", "--topology=h100:8", "--config.data.batch_size=8", f"--json={out}"]
-    done = commands.run("plan", *flags)
+    done = commands.run_here(capfd, "plan", *flags)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert found["fits"] and found["chips"] == 8 and found["mesh"] == "data 1 x fsdp 8 x context 1 x tensor 1"
@@ -124,9 +124,7 @@ def unchanged(config):
         ("shapes_stage1", unchanged, "v5e:2x2", 1, {}),
         pytest.param("shapes_stage2", unchanged, "v5e:2x2", 1, {}, marks=pytest.mark.slow),
         pytest.param("irg_7b_stage1", narrow, "v5p:2x2x2", 1, {}, marks=pytest.mark.slow),
-        pytest.param(
-            "irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2), marks=pytest.mark.slow
-        ),
+        pytest.param("irg_7b_stage2", narrow, "v5p:2x2x1", 2, dict(data=2, fsdp=2, context=2), marks=pytest.mark.slow),
     ],
 )
 def test_the_shipped_configs_compile_for_tpus(name, change, topology, slices, axes):

@@ -21,10 +21,10 @@ def test_the_command_writes_the_report_and_prints_the_scores(tmp_path):
     assert all((tmp_path / name).exists() for name in ("report.html", "report.png", "scores.json"))
 
 
-def test_several_runs_are_compared(tmp_path):
+def test_several_runs_are_compared(tmp_path, capfd):
     for name in ("one", "two"):
         write_stage(tmp_path / name)
-    done = commands.run("report", "--out", tmp_path / "both.html", tmp_path / "one", tmp_path / "two")
+    done = commands.run_here(capfd, "report", "--out", tmp_path / "both.html", tmp_path / "one", tmp_path / "two")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'both.html'}\n"), done.stderr
     assert "2 runs compared" in (tmp_path / "both.html").read_text("utf-8")
     assert not (tmp_path / "one" / "report.html").exists()
@@ -61,14 +61,14 @@ def test_folders_may_stand_anywhere_between_flags(argv, folders, rest):
     assert report._take_folders(line) == folders and line == ["report.py", *rest]
 
 
-def test_errors_are_one_line(tmp_path):
+def test_errors_are_one_line(tmp_path, capfd):
     arguments = [[], [tmp_path / "none"], [tmp_path], [tmp_path, "--folder=x"], [tmp_path, "--out=x"]]
     messages = [
         *("give the folder of a run", "no such folder", "no metrics.csv and no samples", "unknown flag"),
         "--out: is for the comparison",
     ]
     for flags, message in zip(arguments, messages, strict=True):
-        done = commands.run("report", *flags)
+        done = commands.run_here(capfd, "report", *flags)
         assert done.returncode == 2
         lines = done.stderr.splitlines()
         assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]

@@ -7,8 +7,12 @@ import signal
 import subprocess
 import time
 
+import jax
 import pytest
 
+from irg_jax.experiment import stages
+from irg_jax.sharding.mesh import make_mesh
+from irg_jax.training import trainer
 from tests import commands, tiny
 
 CONFIG = "--config=configs/shapes_stage1.py"
@@ -49,6 +53,13 @@ def whole(tmp_path_factory):
     done = commands.run("train", CONFIG, f"--workdir={workdir}", *OVERRIDES)
     assert done.returncode == 0, done.stderr
     return workdir
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """What runs in this process has the mesh that the runs in processes of their own have."""
+    for module in (stages, trainer):
+        monkeypatch.setattr(module, "make_mesh", lambda axes: make_mesh(axes, jax.devices()[:1]))
 
 
 def finish(workdir):
@@ -126,21 +137,21 @@ def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
     assert "starting from the EMA weights" in done.stderr
 
 
-def test_another_config_in_the_same_folder_is_refused_and_nothing_is_touched(whole):
+def test_another_config_in_the_same_folder_is_refused_and_nothing_is_touched(whole, capfd, one_device):
     before = curve(whole), sorted(p.name for p in (whole / "checkpoints").iterdir())
-    done = commands.run("train", CONFIG, f"--workdir={whole}", *OVERRIDES, "--config.optim.lr=0.5")
+    done = commands.run_here(capfd, "train", CONFIG, f"--workdir={whole}", *OVERRIDES, "--config.optim.lr=0.5")
     assert "belongs to another run: optim.lr" in error_of(done)
     assert before == (curve(whole), sorted(p.name for p in (whole / "checkpoints").iterdir()))
 
 
-def test_a_checkpoint_of_another_model_is_refused(whole, tmp_path):
+def test_a_checkpoint_of_another_model_is_refused(whole, tmp_path, capfd, one_device):
     shutil.copytree(whole / "checkpoints", tmp_path / "checkpoints")
     config = json.loads((whole / "config.json").read_text())
     config["model"]["decoder"]["mlp"] = 24
     config["steps"] += 1  # something is left to do
     (tmp_path / "other.json").write_text(json.dumps(config))
     shutil.copy(tmp_path / "other.json", tmp_path / "config.json")
-    done = commands.run("train", f"--config={tmp_path / 'other.json'}", f"--workdir={tmp_path}")
+    done = commands.run_here(capfd, "train", f"--config={tmp_path / 'other.json'}", f"--workdir={tmp_path}")
     assert "of another config" in error_of(done)
 
 
@@ -152,12 +163,12 @@ def test_a_non_finite_loss_stops_the_run_and_names_the_records(whole, tmp_path):
     assert ":train/0000" in line
 
 
-def test_a_missing_data_set_is_named(tmp_path):
+def test_a_missing_data_set_is_named(tmp_path, capfd, one_device):
     lines = ["from configs import template", "def get_config():", "  c = template.get_config()"]
     lines += [f"  c.data.sources.shapes.{text}" for text in ("world = None", "dir = '/nowhere'")]
     lines += [f"  c.data.tokenizer = {str(tiny.BAGEL_TINY / 'bagel')!r}", "  return c"]
     (tmp_path / "mine.py").write_text("\n".join(lines))
-    done = commands.run("train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
+    done = commands.run_here(capfd, "train", f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path / 'run'}")
     assert "/nowhere" in error_of(done)
 
 
@@ -180,7 +191,8 @@ def test_a_missing_data_set_is_named(tmp_path):
         ("data.budgets.gen=32", "has no sample that fits"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_its_key(whole, tmp_path, flag, message):
+def test_a_wrong_value_is_one_line_that_names_its_key(whole, tmp_path, capfd, one_device, flag, message):
     data = [f"--config.data.sources.shapes.dir={whole}/data/shapes", f"--config.data.tokenizer={whole}/data/tokenizer"]
-    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, f"--config.{flag}")
+    line = [CONFIG, f"--workdir={tmp_path}", *commands.small(), *data, f"--config.{flag}"]
+    done = commands.run_here(capfd, "train", *line)
     assert message in error_of(done)

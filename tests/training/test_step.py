@@ -41,7 +41,7 @@ def uneven_batch():
 
 
 @functools.cache
-def compiled(axes, accumulate, freeze, vae_encode="in_step", **changes):
+def compiled(axes, accumulate, freeze, vae_encode, **changes):
     """The step, a function that makes its first state from ``tiny.weights()``, and the batch on the devices."""
     optim = tiny.optim(ema_decay=EMA, accumulate=accumulate, freeze=freeze, **changes)
     execution = tiny.execution(vae_encode=vae_encode, attention=AUTO)
@@ -105,7 +105,7 @@ def test_microbatches_devices_and_programs_change_neither_loss_nor_update(split)
 
 
 def test_other_batches_do_not_recompile_the_step():
-    step_fn, first_state, batch = compiled((), 1, ())
+    step_fn, first_state, batch = compiled((), 1, (), "in_step")
     shardings, state = jax.tree.map(lambda x: x.sharding, batch), first_state(0)
     for seed in range(4):
         samples = [[tiny.conversation(31 * seed + 7 * i + j, parts=2) for j in range(1 + i % 2)] for i in range(ROWS)]
@@ -158,7 +158,7 @@ def test_frozen_weights_do_not_change_and_do_not_count_in_the_gradient_norm():
 
 
 def test_a_step_that_is_not_finite_can_be_skipped():
-    step_fn, first_state, batch = compiled((), 1, (), skip_nonfinite=1)
+    step_fn, first_state, batch = compiled((), 1, (), "in_step", skip_nonfinite=1)
     batch = batch | {"und": batch["und"] | {"weight": batch["und"]["weight"].at[0].set(jnp.inf)}}
     before = jax.device_get(first_state(0))
     after, metrics = jax.device_get(step_fn(first_state(0), FROZEN, batch))
