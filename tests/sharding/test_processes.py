@@ -65,17 +65,16 @@ def data_state(run):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs on four devices: of one process; of two whose rows span both; one that goes from one process to four."""
+    """Runs on four devices: of one process; and one that goes on from there with two, whose rows span both."""
     root = tmp_path_factory.mktemp("processes")
     train(root, 1, "fsdp4=one", devices=4)
-    copy_as_of(SAVED, root / "one", root / "one_then_four")
-    train(root, 2, "context2.tensor2=two", devices=4)
-    return root, train(root, 4, "data2.context2=one_then_four", devices=4)
+    copy_as_of(SAVED, root / "one", root / "one_then_two")
+    return root, train(root, 2, "context2.tensor2=one_then_two", devices=4)
 
 
-@pytest.mark.parametrize("run", ["two", "one_then_four"])
-def test_processes_and_meshes_change_neither_losses_nor_the_position_in_the_data(runs, run):
+def test_processes_and_meshes_change_neither_losses_nor_the_position_in_the_data(runs):
     root, _ = runs
+    run = "one_then_two"
     assert losses(root / run) == pytest.approx(losses(root / "one"), rel=1e-5)
     assert data_state(root / run) == data_state(root / "one")
 
