@@ -121,6 +121,7 @@ def test_generate_reproduces_the_released_trajectory(world, tmp_path):
         assert (tmp_path / "out" / f"thinking{turn}.txt").read_text() == script[f"think{turn}"]
 
 
+@pytest.mark.slow
 def test_lora_trains_on_the_converted_weights_and_is_exported_merged_and_as_an_adapter(world, tmp_path):
     config = tmp_path / "lora.py"
     config.write_text(

@@ -103,7 +103,7 @@ def test_a_checkpoint_moves_to_other_devices_and_dtypes(tmp_path):
     assert_same(restored["params"], params)
 
 
-@pytest.mark.parametrize("moments_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("moments_dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_frozen_weights_have_no_moments_and_the_state_is_restored(tmp_path, moments_dtype):
     params, freeze = tiny.weights(), (("blocks.und", 0), ("vit", 5))
     optim = tiny.optim(freeze=freeze, moments_dtype=moments_dtype)

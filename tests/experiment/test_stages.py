@@ -133,6 +133,7 @@ def test_more_steps_and_on_request_another_learning_rate(run, stage, caplog):
     assert json.loads((run / "run.json").read_text())["changes"][0]["values"].keys() == {"steps", "optim.lr"}
 
 
+@pytest.mark.slow  # tests/data/test_faults.py has each kind of change
 def test_other_data_under_a_run_are_refused(elsewhere, tmp_path, caplog):
     data, run = tmp_path / "set", tmp_path / "run"
     stage = replaced(elsewhere, {"data.sources.shapes.world": None, "data.sources.shapes.dir": str(data), "steps": 1})

@@ -104,7 +104,7 @@ def error(ours, wanted):
     return max(np.abs(a - b).max() / max(np.abs(b).max(), 1e-6) for a, b in pairs)
 
 
-@pytest.mark.parametrize("config", [tiny.CONFIG, FLUX], ids=["pixel", "flux"])
+@pytest.mark.parametrize("config", [pytest.param(tiny.CONFIG, marks=pytest.mark.slow), FLUX], ids=["pixel", "flux"])
 def test_a_step_from_moments_has_the_loss_and_gradients_of_one_from_pixels(config):
     wanted_gradients, wanted = one_step(config, ahead=False)
     gradients, metrics = one_step(config, ahead=True)

@@ -130,7 +130,7 @@ def test_weights_that_are_always_frozen_have_no_moments(moments_dtype):
     assert moment_bytes(state) == 2 * jnp.dtype(moments_dtype).itemsize * count_weights(weights)
 
 
-@pytest.mark.parametrize("moments_dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("moments_dtype", [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"])
 def test_leaving_out_moments_changes_no_bit_of_an_update(moments_dtype):
     steps = optimizer.freeze_steps(tiny.weights(), FREEZE)
     changes = dict(moments_dtype=moments_dtype, weight_decay=0.1)

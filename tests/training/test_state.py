@@ -13,7 +13,7 @@ from irg_jax.training.state import make_state_spec
 from tests import tiny
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def spec(request):
     """Of a state in which the ViT is always frozen, on a mesh that splits the weights."""
     optim = tiny.optim(freeze=((r"^vit\.", 0),), moments_dtype=request.param)

@@ -19,7 +19,7 @@ def start(*flags):
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_it_teaches_the_prompts_of_a_data_set_until_it_is_told_to_end(tmp_path, end):
+def test_it_teaches_the_prompts_of_a_data_set_until_it_is_told_to_end(tmp_path, end, python_handles_ctrl_c):
     dataset.build(tmp_path / "data", seed=0, train=6, held_out=6)
     process = start(f"--data={tmp_path / 'data'}", "--key_env=ORACLE_KEY", "--fault=500@0")
     try:
