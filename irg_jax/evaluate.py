@@ -15,7 +15,7 @@ docs/evaluation.md how to run each benchmark, what it costs, and what is compara
 import importlib
 import sys
 
-from irg_jax.core.config.command_line import run_command
+from irg_jax.core.config.command_line import run_command, take_arguments
 from irg_jax.core.config.schema import did_you_mean
 from irg_jax.core.errors import UserError
 from irg_jax.sharding import processes
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     command = importlib.import_module(f"irg_jax.evaluation.commands.{name}")
     if hasattr(command, "PARSE") and not any(argument.split("=")[0] in ("--config", "-config") for argument in argv):
         argv.append(f"--config={command.DEFAULT_CONFIG}")
-    folders = command.take_folders(argv) if hasattr(command, "take_folders") else None
+    folders = take_arguments(argv, command.FLAGS) if hasattr(command, "TAKES_FOLDERS") else None
     run_command(
         command.main if folders is None else lambda: command.main(folders),
         getattr(command, "PARSE", None),

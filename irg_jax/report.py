@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from irg_jax.core.config.command_line import log_plainly, run_command
+from irg_jax.core.config.command_line import log_plainly, run_command, take_arguments
 from irg_jax.core.errors import UserError
 from irg_jax.core.storage import as_path
 from irg_jax.reporting.build import build_report
@@ -56,17 +56,6 @@ def main(workdirs: Sequence[str], step: int | None = None, out: str | None = Non
         print(f"turn 1 {first:.3f}  turn 2 {second:.3f}  ({scores['scored']} scored samples, mean of the kinds)")
 
 
-def _take_folders(argv: list[str]) -> list[str]:
-    """Takes the folders, which run_command would refuse, out of a command line; a flag keeps its value."""
-    folders: list[str] = []
-    rest = argv[:1]
-    for argument in argv[1:]:
-        is_value = rest[-1].startswith("-") and rest[-1].lstrip("-") in ("step", "out", "compile_cache")
-        (rest if argument.startswith("-") or is_value else folders).append(argument)
-    argv[:] = rest
-    return folders
-
-
 if __name__ == "__main__":
-    _folders = _take_folders(sys.argv)
+    _folders = take_arguments(sys.argv, FLAGS)
     run_command(lambda: main(_folders, _STEP.value, _OUT.value), flag_values=FLAGS)

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from irg_jax import report
+from irg_jax.core.config.command_line import take_arguments
 from tests import commands
 from tests.reporting.folders import write_sample, write_stage
 
@@ -58,7 +59,7 @@ def test_the_report_is_utf_8_in_any_locale(tmp_path):
 )
 def test_folders_may_stand_anywhere_between_flags(argv, folders, rest):
     line = ["report.py", *argv]
-    assert report._take_folders(line) == folders and line == ["report.py", *rest]
+    assert take_arguments(line, report.FLAGS) == folders and line == ["report.py", *rest]
 
 
 def test_errors_are_one_line(tmp_path, capfd):

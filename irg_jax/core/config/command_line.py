@@ -83,6 +83,23 @@ def run_command(
     sys.exit(status)
 
 
+def take_arguments(argv: list[str], known: flags.FlagValues) -> list[str]:
+    """Takes what is no flag, which ``run_command`` would refuse, out of a command line; a flag keeps its value.
+
+    Args:
+      argv: with the program's name first; what is taken is removed.
+      known: the command's own flags.
+    """
+    with_value = {_CACHE_FLAG, *(name for name in known if not known[name].boolean)}
+    taken: list[str] = []
+    rest = argv[:1]
+    for argument in argv[1:]:
+        is_value = rest[-1].startswith("-") and rest[-1].lstrip("-") in with_value
+        (rest if argument.startswith("-") or is_value else taken).append(argument)
+    argv[:] = rest
+    return taken
+
+
 def flush_or_discard() -> None:
     """Flushes stdout and stderr; what cannot be written is given up, or it would change the status at exit."""
     for stream in (sys.stdout, sys.stderr):

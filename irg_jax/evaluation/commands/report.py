@@ -18,6 +18,7 @@ from irg_jax.evaluation.run import read_run
 from irg_jax.evaluation.score import Turn, other_run
 from irg_jax.reporting.benchmarks import build_benchmark_report
 
+TAKES_FOLDERS = True
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _OUT = flags.DEFINE_string("out", None, "folder of the page; the first folder if not given", flag_values=FLAGS)
 
@@ -32,17 +33,6 @@ def main(folders: Sequence[str]) -> None:
     for folder in scored:
         _check_run(folder)
     print(build_benchmark_report(scored, Path(_OUT.value) if _OUT.value else given[0], BENCHMARKS))
-
-
-def take_folders(argv: list[str]) -> list[str]:
-    """Takes the folders, which run_command would refuse, out of a command line; a flag keeps its value."""
-    folders: list[str] = []
-    rest = argv[:1]
-    for argument in argv[1:]:
-        is_value = rest[-1] in ("--out", "-out", "--compile_cache")
-        (rest if argument.startswith("-") or is_value else folders).append(argument)
-    argv[:] = rest
-    return folders
 
 
 def _check_run(folder: Path) -> None:
