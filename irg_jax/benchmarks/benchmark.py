@@ -1,6 +1,7 @@
 """What every benchmark has: prompts in official files, an official layout of images, questions, and a summary."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -83,6 +84,12 @@ class Problem(NamedTuple):
     kind: str
     where: str
     reason: str
+
+
+def log_problems(problems: Sequence[Problem]) -> None:
+    """Warns of each."""
+    for problem in problems:
+        logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from irg_jax.benchmarks.benchmark import Benchmark, Item, PromptSet
 from irg_jax.checkpoints.weights import digest
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_json
-from irg_jax.evaluation.run import FILE, IMAGES, BenchmarkRun, Sample, is_done, read_run, samples
+from irg_jax.evaluation.run import FILE, IMAGES, BenchmarkRun, Sample, is_done, layout_folder, read_run, samples
 from irg_jax.sampling import output
 from irg_jax.sampling.sampler import Sampler
 from irg_jax.sharding import processes
@@ -40,7 +40,7 @@ def generate(prompts: PromptSet, run: BenchmarkRun, out: Path, batch_size: int, 
         _check_same(read_run(out), run, out)
     elif (out / IMAGES).exists():
         raise UserError(f"--out: {out} has images, but no {FILE} that says whose; put it back or choose another folder")
-    missing = [sample for sample in share if not is_done(sample.folder(out), run)]
+    missing = [sample for sample in share if not is_done(sample, out, run)]
     logging.info("%d of %d samples are there already", len(share) - len(missing), len(share))
     if missing:
         sampler = load()
@@ -77,17 +77,12 @@ def write_layouts(benchmark: Benchmark, prompts: PromptSet, run: BenchmarkRun, o
     for turn in range(1, run.turns + 1):
         folder = layout_folder(out, turn)
 
-        def image(item: Item, number: int, name: str = f"turn{turn}.png") -> bytes:
-            return (Sample(item, number).folder(out) / name).read_bytes()
+        def image(item: Item, number: int, turn: int = turn) -> bytes:
+            return Sample(item, number).image(out, turn).read_bytes()
 
         benchmark.write_layout(prompts, image, folder, model=run.model)
         folders.append(folder)
     return folders
-
-
-def layout_folder(out: Path, turn: int) -> Path:
-    """Where the official layout of a turn is."""
-    return out / f"turn{turn}"
 
 
 def _begin_or_go_on(out: Path, run: BenchmarkRun) -> None:

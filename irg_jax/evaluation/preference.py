@@ -32,7 +32,7 @@ class Turn(NamedTuple):
 
     def image(self, sample: Sample) -> bytes:
         """The PNG of a sample. Raises UserError where it is missing."""
-        path = sample.folder(self.out) / f"turn{self.number}.png"
+        path = sample.image(self.out, self.number)
         try:
             return path.read_bytes()
         except OSError as error:

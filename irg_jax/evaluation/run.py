@@ -61,6 +61,10 @@ class Sample(NamedTuple):
         """Of its trajectory."""
         return out / IMAGES / self.item.key / str(self.number)
 
+    def image(self, out: Path, turn: int) -> Path:
+        """The PNG of a turn."""
+        return self.folder(out) / f"turn{turn}.png"
+
     def random_index(self, benchmark: str) -> int:
         """What its random numbers derive from, with the seed: its name, so that no order or batch changes them."""
         name = f"{benchmark}/{self.item.key}/{self.number}"
@@ -85,12 +89,17 @@ def read_run(out: Path) -> BenchmarkRun:
         raise UserError(f"{path}: is damaged ({error}); put it back, or generate into another folder") from error
 
 
-def is_done(folder: Path, run: BenchmarkRun) -> bool:
+def layout_folder(out: Path, turn: int) -> Path:
+    """Where the official layout of a turn is."""
+    return out / f"turn{turn}"
+
+
+def is_done(sample: Sample, out: Path, run: BenchmarkRun) -> bool:
     """Whether a trajectory of this run is complete: its last file is there, and its images."""
     try:
-        values = json.loads(read_text(folder / "trajectory.json"))
+        values = json.loads(read_text(sample.folder(out) / "trajectory.json"))
         made = (values["step"], values["seed"], len(values["turns"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    images = [folder / f"turn{turn}.png" for turn in range(1, run.turns + 1)]
+    images = (sample.image(out, turn) for turn in range(1, run.turns + 1))
     return made == (run.step, run.seed, run.turns) and all(image.is_file() for image in images)

@@ -1,13 +1,12 @@
 """The score of one turn: rows, figures with intervals, and what is missing."""
 
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from irg_jax.benchmarks import statistics
-from irg_jax.benchmarks.benchmark import Benchmark, Place, Problem, PromptSet
+from irg_jax.benchmarks.benchmark import Benchmark, Place, Problem, PromptSet, log_problems
 from irg_jax.benchmarks.results import FILE, Figure, Result, read_result
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.run import BenchmarkRun
@@ -68,8 +67,7 @@ def score(
                 f"{turn.layout}: {scored} of {expected} prompts of {benchmark.TITLE} ({prompts.version}) are scored; "
                 "an overall of them is not the benchmark's; --allow_partial gives it under that name"
             )
-    for problem in problems:
-        logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
+    log_problems(problems)
     if not evidence.rows:
         raise UserError(f"{turn.layout}: no image could be scored; the lines above say why")
     figures, intervals = benchmark.summarise(evidence.rows), statistics.intervals(evidence.rows, benchmark.summarise)

@@ -1,11 +1,11 @@
 """``irg_jax.evaluate detect``: the objects in GenEval's images, by a detector that runs here."""
 
-import logging
 from pathlib import Path
 
 from absl import flags
 
 from irg_jax.benchmarks import geneval
+from irg_jax.benchmarks.benchmark import log_problems
 from irg_jax.benchmarks.geneval.detect import detect
 from irg_jax.benchmarks.geneval.detector import CLASSIFIER, DETECTOR, load_classifier, load_detector, protocol
 from irg_jax.core.config.command_line import log_plainly
@@ -29,8 +29,7 @@ def main() -> None:
     check_output_file(_OUT.value, "--out")
     prompts = geneval.read_prompts(Path(_PROMPTS.value))
     found = geneval.find_images(prompts, Path(_IMAGES.value), model="")
-    for problem in found.problems:
-        logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
+    log_problems(found.problems)
     if not found.images:
         raise UserError(f"--images: {_IMAGES.value} has no image of these prompts; the lines above say why")
     with locked(_OUT.value, "--out", beside=True):

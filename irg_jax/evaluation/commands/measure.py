@@ -10,7 +10,7 @@ from typing import NamedTuple
 from absl import flags
 
 from irg_jax.benchmarks import genai_bench, oneig
-from irg_jax.benchmarks.benchmark import Benchmark, FoundImages, PromptSet
+from irg_jax.benchmarks.benchmark import Benchmark, FoundImages, PromptSet, log_problems
 from irg_jax.benchmarks.genai_bench import local_vqascore
 from irg_jax.benchmarks.measurements import SUFFIX, Owed, Value, measure
 from irg_jax.benchmarks.oneig import local_dreamsim
@@ -80,8 +80,7 @@ def main() -> None:
     prompts = metric.benchmark.read_prompts(Path(_PROMPTS.value))
     found = metric.benchmark.find_images(prompts, Path(_IMAGES.value), model=_MODEL.value)
     owed = metric.owed(prompts, found)
-    for problem in found.problems[:_SHOWN]:
-        logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
+    log_problems(found.problems[:_SHOWN])
     if len(found.problems) > _SHOWN:
         logging.warning("and %d more problems of the images", len(found.problems) - _SHOWN)
     if not owed:

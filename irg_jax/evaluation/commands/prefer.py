@@ -1,13 +1,12 @@
 """``irg_jax.evaluate prefer``: which of two turns or runs is better, by judges that see each pair in both orders."""
 
 import contextlib
-import logging
 from pathlib import Path
 
 from absl import flags
 
 from irg_jax.benchmarks import preference_question
-from irg_jax.benchmarks.benchmark import Problem
+from irg_jax.benchmarks.benchmark import Problem, log_problems
 from irg_jax.benchmarks.preference import ALL_CATEGORIES, ALL_JUDGES, Verdict, compare
 from irg_jax.benchmarks.preference_file import FILE, Verdicts, has_verdicts, read_verdicts, write_verdicts
 from irg_jax.core.config.command_line import log_plainly
@@ -66,8 +65,7 @@ def main(config: JudgesConfig) -> None:
             answers_as = ", ".join(sorted(judged.models))
             protocol[f"judge {name}"] = f"{judge.endpoint.model}, {judge.endpoint.options}, answers as {answers_as}"
         categories = {item.key: item.category for item in prompts.items}
-        for problem in problems:
-            logging.warning("%s: %s: %s", problem.kind, problem.where, problem.reason)
+        log_problems(problems)
         if not verdicts:
             raise UserError("no pair was judged; the lines above say why")
         write_verdicts(
@@ -81,7 +79,7 @@ def main(config: JudgesConfig) -> None:
                 categories,
                 tuple(verdicts),
                 tuple(problems),
-            ),  # fmt: skip
+            ),
         )
     preference = compare(verdicts, categories)
     for (judge_name, category), rate in preference.win_rates.items():

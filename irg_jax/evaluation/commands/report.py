@@ -12,9 +12,8 @@ from irg_jax.benchmarks.results import read_result
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.errors import UserError
 from irg_jax.evaluation.benchmarks import BENCHMARKS
-from irg_jax.evaluation.generate import layout_folder
 from irg_jax.evaluation.run import FILE as RUN_FILE
-from irg_jax.evaluation.run import read_run
+from irg_jax.evaluation.run import layout_folder, read_run
 from irg_jax.evaluation.score import Turn, other_run
 from irg_jax.reporting.benchmarks import build_benchmark_report
 

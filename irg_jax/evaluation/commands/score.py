@@ -20,9 +20,8 @@ from irg_jax.endpoints.endpoint import quiet_client
 from irg_jax.endpoints.journal import Journal
 from irg_jax.evaluation.benchmarks import BENCHMARKS
 from irg_jax.evaluation.config import JudgesConfig, parse_judges
-from irg_jax.evaluation.generate import layout_folder
 from irg_jax.evaluation.judging import Judge
-from irg_jax.evaluation.run import BenchmarkRun, Sample, read_run, samples
+from irg_jax.evaluation.run import BenchmarkRun, layout_folder, read_run, samples
 from irg_jax.evaluation.score import Turn, check_output, score
 from irg_jax.evaluation.scoring import FILES
 from irg_jax.evaluation.scoring.evidence import Sources
@@ -165,10 +164,8 @@ def _shown(turn: Turn, prompts: PromptSet) -> dict[Place, Path]:
     """The image of each sample of a run, for the gallery of a report."""
     if not turn.run.weights:
         return {}
-    out, name = turn.layout.parent, f"turn{turn.number}.png"
     return {
-        (sample.item.key, sample.number): Sample(sample.item, sample.number).folder(out) / name
-        for sample in samples(prompts)
+        (sample.item.key, sample.number): sample.image(turn.layout.parent, turn.number) for sample in samples(prompts)
     }
 
 

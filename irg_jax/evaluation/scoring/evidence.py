@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, Problem, PromptSet, Row
-from irg_jax.benchmarks.judge import Template
+from irg_jax.benchmarks.judge import Question, Template
 from irg_jax.core.errors import UserError
+from irg_jax.endpoints.journal import Answer
 from irg_jax.evaluation.judging import Judge, Judged, Task, is_model
 
 
@@ -126,6 +127,20 @@ def judge_rows(
         protocol["official options"] = json.dumps(options)
         is_official = is_official and all(asked.get(name) == value for name, value in options.items())
     return judged, protocol, is_official and prompts.version != "custom"
+
+
+def row_task(
+    where: str, item: Item, sample: int, image: Callable[[], bytes], question: Question,
+    values: Callable[[Answer], dict[str, float]],
+) -> Task:  # fmt: skip
+    """One question about an image, whose answer gives the values of its row; its result is that row."""
+    return Task(
+        where=where,
+        images=(image,),
+        questions=(question,),
+        read=lambda question, answer: values(answer),
+        finish=lambda said: Row(item.key, sample, item.category, said[0]),
+    )
 
 
 def found_tasks(

@@ -91,7 +91,7 @@ def _judge(
     if "alignment" in metrics:
         checks = references.read_checks(references.find_file(folder, "Q_D"))
         references.check_complete(prompts, references.ALIGNED, checks, "Q_D")
-        aligned = [item for item in prompts.items if item.category in references.ALIGNED]
+        aligned = _items("alignment", prompts, folder)
         items += aligned
         for item in aligned:
             of = checks[item.key]
@@ -99,7 +99,7 @@ def _judge(
     if "text" in metrics:
         texts = references.read_texts(references.find_file(folder, "text_content.csv"))
         references.check_complete(prompts, ["text"], texts, "text_content.csv")
-        written = [item for item in prompts.items if item.category == "text"]
+        written = _items("text", prompts, folder)
         items += written
         for item in written:
             make[item.key] = functools.partial(

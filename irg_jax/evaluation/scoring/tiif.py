@@ -1,15 +1,21 @@
 """TIIF-Bench's rows, from a judge, or from the result files of the official one."""
 
-import functools
 import json
 from collections.abc import Callable
-from typing import Any
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet, Row
+from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
 from irg_jax.benchmarks.tiif import judge
 from irg_jax.benchmarks.tiif.results import read_results
 from irg_jax.evaluation.judging import Task
-from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places, rows_with_images
+from irg_jax.evaluation.scoring.evidence import (
+    Evidence,
+    Sources,
+    found_tasks,
+    judge_rows,
+    places,
+    row_task,
+    rows_with_images,
+)
 
 FILES = {"official": "the folder of the official judge's result files, EVAL/MODEL/TYPE/{short,long}/IDX.json"}
 
@@ -24,12 +30,9 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
 
     def task(item: Item, sample: int, image: Callable[[], bytes]) -> Task:
         template = judge.choose_template(templates, item.key, sources.random_seed)
-        return Task(
-            where=f"tiif {item.key}",
-            images=(image,),
-            questions=(judge.question(item, template),),
-            read=lambda question, answer: judge.values(item, answer.text),
-            finish=functools.partial(_row, item, sample),
+        question = judge.question(item, template)
+        return row_task(
+            f"tiif {item.key}", item, sample, image, question, lambda answer: judge.values(item, answer.text)
         )
 
     tasks = found_tasks(prompts.items, found, task)
@@ -40,7 +43,3 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
         told |= {"template": chosen, "template digest": ", ".join(template.digest for template in templates)}
         comparable = comparable and all(template.comparable for template in templates)
     return Evidence(judged.results, places(prompts.items), judged.problems, told, comparable)
-
-
-def _row(item: Item, sample: int, said: list[Any]) -> Row:
-    return Row(item.key, sample, item.category, said[0])

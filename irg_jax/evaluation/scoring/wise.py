@@ -1,13 +1,11 @@
 """WISE's rows, from a judge."""
 
-import functools
 from collections.abc import Callable
-from typing import Any
 
-from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet, Row
+from irg_jax.benchmarks.benchmark import FoundImages, Item, PromptSet
 from irg_jax.benchmarks.wise.judge import PROTOCOLS
 from irg_jax.evaluation.judging import Task
-from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places
+from irg_jax.evaluation.scoring.evidence import Evidence, Sources, found_tasks, judge_rows, places, row_task
 
 
 def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
@@ -17,18 +15,9 @@ def score(prompts: PromptSet, found: FoundImages, sources: Sources) -> Evidence:
     template = protocol.template(sources.template)
 
     def task(item: Item, sample: int, image: Callable[[], bytes]) -> Task:
-        return Task(
-            where=f"wise {item.key}",
-            images=(image,),
-            questions=(protocol.question(item, template),),
-            read=lambda question, answer: protocol.values(answer.text),
-            finish=functools.partial(_row, item, sample),
-        )
+        question = protocol.question(item, template)
+        return row_task(f"wise {item.key}", item, sample, image, question, lambda answer: protocol.values(answer.text))
 
     tasks = found_tasks(prompts.items, found, task)
     judged, told, comparable = judge_rows(tasks, prompts, sources, protocol.judge, template, protocol.options)
     return Evidence(judged.results, places(prompts.items), judged.problems, told, comparable)
-
-
-def _row(item: Item, sample: int, said: list[Any]) -> Row:
-    return Row(item.key, sample, item.category, said[0])
