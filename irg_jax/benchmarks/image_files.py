@@ -1,6 +1,5 @@
 """Files of an official layout: written once, looked at, and named where they are wrong."""
 
-import re
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Problem
@@ -49,9 +48,7 @@ def unreadable(path: Path) -> Problem | None:
     except OSError as error:
         return Problem("unreadable", str(path), f"cannot be read ({error.strerror}); make the image again")
     except UserError as error:
-        # Without what is of this moment: the address of the object in memory.
-        reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)).partition(": ")[2].partition(";")[0]
-        return Problem("unreadable", str(path), f"{reason}; make the image again")
+        return Problem("unreadable", str(path), f"{images.bare_reason(error)}; make the image again")
     return None
 
 

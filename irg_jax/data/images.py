@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -109,6 +110,14 @@ def decode(content: bytes, key: str) -> PIL.Image.Image:
         rotation = _ROTATIONS.get(_orientation(image))
         rgb = _to_rgb(image, key)
         return rgb if rotation is None else rgb.transpose(rotation)
+
+
+def bare_reason(error: UserError) -> str:
+    """What is wrong with an image, of an error of ``decode`` or ``encoded_size``: without its key and the remedy.
+
+    Nor has it what is of this moment and of another reader: the same bytes have the same fault.
+    """
+    return re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)).partition(": ")[2].partition(";")[0]
 
 
 def encoded_size(content: bytes, key: str) -> tuple[int, int]:

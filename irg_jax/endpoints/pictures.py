@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 import threading
 from pathlib import Path
 from typing import Protocol
@@ -70,8 +69,7 @@ class PictureFolder:
         try:
             width, height = images.decode(content, digest[:16]).size
         except UserError as error:
-            # Without what is of this moment and of another reader: the same bytes have the same fault.
-            fault = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)).partition(": ")[2].partition(";")[0]
+            fault = images.bare_reason(error)
         if not fault and kind == "bin":
             fault = "is a picture, but no PNG, JPEG or WebP; convert it"
         picture = Picture(digest, f"{FOLDER}/{digest}.{kind}", width, height, fault)
