@@ -5,15 +5,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from irg_jax.reporting.figure import colour, figure
+
 STYLE = "".join(f".chart rect.c{i} {{ fill: var(--c{i}); }}" for i in range(6)) + (
     ".chart rect.pale { opacity: 0.5; } .chart .whisker { stroke: var(--ink); stroke-width: 1.2; }"
     ".chart text.name { fill: var(--ink); } .legend i.pale { opacity: 0.5; }"
 )
 
 _WIDTH = 400
+_AGAIN = "pale"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 8, 50, 4, 20
 _BAR, _GAP, _NAME = 9, 12, 16  # height of a bar, of the space between groups, of a group's name
-_COLOURS = 6
 _GROUPS = 8  # in a chart
 
 
@@ -60,7 +62,7 @@ def _chart(title: str, names: Sequence[str], runs: Sequence[tuple[str, Mapping[s
         top += _NAME
         for index, (run, figures) in enumerate(runs):
             if name in figures and math.isfinite(figures[name].value):
-                body.append(_bar(figures[name], top, _style(index), f"{run}, {name}"))
+                body.append(_bar(figures[name], top, colour(index, _AGAIN), f"{run}, {name}"))
                 top += _BAR + 1
         top += _GAP
     height = top - _GAP + _BOTTOM
@@ -70,14 +72,9 @@ def _chart(title: str, names: Sequence[str], runs: Sequence[tuple[str, Mapping[s
         for tick in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     legend = "".join(
-        f'<li><i class="{_style(index)}"></i>{html.escape(run)}</li>' for index, (run, _) in enumerate(runs)
+        f'<li><i class="{colour(index, _AGAIN)}"></i>{html.escape(run)}</li>' for index, (run, _) in enumerate(runs)
     )
-    label = html.escape(title, quote=True)
-    return (
-        f'<figure class="chart"><figcaption>{html.escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {height:.0f}" role="img" aria-label="{label}">{grid}{"".join(body)}</svg>'
-        f'<ul class="legend">{legend}</ul></figure>'
-    )
+    return figure(title, title, (_WIDTH, height), grid + "".join(body), legend)
 
 
 def _bar(bar: Bar, top: float, style: str, name: str) -> str:
@@ -90,10 +87,6 @@ def _bar(bar: Bar, top: float, style: str, name: str) -> str:
         f"<title>{html.escape(name)}: {bar.value:.4f}</title></rect>{whisker}"
         f'<text x="{_x(end) + 4:.1f}" y="{middle + 4:.1f}">{bar.value:.3f}</text>'
     )
-
-
-def _style(index: int) -> str:
-    return f"c{index % _COLOURS}" + " pale" * (index // _COLOURS % 2)
 
 
 def _x(value: float) -> float:

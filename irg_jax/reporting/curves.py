@@ -4,13 +4,14 @@ import html
 import math
 from collections.abc import Sequence
 
+from irg_jax.reporting.figure import COLOURS, colour, figure
+
 Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 400, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24
 _MAX_POINTS = 500
-_COLOURS = 6  # c0, c1, … of the style sheet
-MAX_LINES = 2 * _COLOURS
+MAX_LINES = 2 * COLOURS
 
 
 def smooth(points: Points) -> list[tuple[float, float]]:
@@ -39,7 +40,7 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
       HTML, or "" where no curve has a point.
     """
     finite = [(name, [p for p in points if math.isfinite(p[1]) and (p[1] > 0 or not log)]) for name, points in lines]
-    kept = [(_style(i), name, points) for i, (name, points) in enumerate(finite) if points]
+    kept = [(colour(i, "dashed"), name, points) for i, (name, points) in enumerate(finite) if points]
     if not kept:
         return ""
     shown = [smooth(points) if smoothed else points for _, _, points in kept]
@@ -66,17 +67,7 @@ def chart(title: str, lines: Sequence[tuple[str, Points]], *, log: bool, raw: bo
         f'<li><i class="{style}"></i>{html.escape(name)} <b>{_number(points[-1][1])}</b></li>'
         for style, name, points in lines_drawn
     )
-    label = html.escape(f"{title} by training step", quote=True)
-    return (
-        f'<figure class="chart"><figcaption>{html.escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(body)}</svg>'
-        f'<ul class="legend">{legend}</ul></figure>'
-    )
-
-
-def _style(index: int) -> str:
-    """The classes of the curve of this number: after the last colour they begin again, dashed."""
-    return f"c{index % _COLOURS}" + " dashed" * (index // _COLOURS % 2)
+    return figure(title, f"{title} by training step", (_WIDTH, _HEIGHT), "".join(body), legend)
 
 
 class _Frame:
