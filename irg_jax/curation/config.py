@@ -116,9 +116,7 @@ class CurateConfig:
     def check_prices(self) -> None:
         """Raises ConfigError where a price of a teacher is not given: without it no budget would hold."""
         for step, teacher in self.teachers().items():
-            for name, price in dataclasses.asdict(teacher.price).items():
-                message = "is not given; write what the endpoint charges, 0 for nothing"
-                check(price is not None, f"{step}.price.{name}", message)
+            teacher.check_prices(step)
 
     def teachers(self) -> dict[str, EndpointConfig]:
         """The teachers of the steps, by step."""

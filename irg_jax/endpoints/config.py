@@ -71,6 +71,12 @@ class EndpointConfig:
         at_least(self, 0, "max_tokens", "image_tokens")
         self.extra_fields()
 
+    def check_prices(self, section: str) -> None:
+        """Raises ConfigError, with the name of this section, where a price is not given: no budget would hold."""
+        for name, price in dataclasses.asdict(self.price).items():
+            message = "is not given; write what the endpoint charges, 0 for nothing"
+            check(price is not None, f"{section}.price.{name}", message)
+
     def extra_fields(self) -> dict[str, Any]:
         """The fields of ``options``. Raises ConfigError where they are not a JSON object."""
         try:

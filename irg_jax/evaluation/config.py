@@ -37,9 +37,7 @@ class JudgesConfig:
         at_least(self, 0.0, "budget")
         at_least(self, 1, "attempts")
         for name, judge in self.judges.items():
-            for key, price in dataclasses.asdict(judge.price).items():
-                message = "is not given; write what the endpoint charges, 0 for nothing"
-                check(price is not None, f"judges.{name}.price.{key}", message)
+            judge.check_prices(f"judges.{name}")
             check(judge.max_tokens >= 1, f"judges.{name}.max_tokens", "must be at least 1")
 
     def chosen(self, name: str | None) -> tuple[str, EndpointConfig]:
