@@ -1,12 +1,13 @@
 """Prompt files as users have them: read, parsed and hashed, with the file and the line in every error."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import read_text
+from irg_jax.core.small_files import read_text, write_text
 from irg_jax.core.text import check_text
 from irg_jax.data.sources.records import parse_json
 
@@ -44,6 +45,22 @@ def digest_of_files(paths: Iterable[Path]) -> str:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     return found.hexdigest()
+
+
+def digest_of_values(values: Any) -> str:
+    """SHA-256 of what a file says, hexadecimal, whatever its white space, its quotes and the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def cut_half_line(path: Path) -> None:
+    """Cuts off a last line without an end, from a process that was killed. Raises UserError where it is not UTF-8."""
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        try:
+            write_text(path, whole.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: is not UTF-8 ({error}); give another file") from error
 
 
 def _read(path: Path) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from irg_jax.benchmarks.benchmark import Problem
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_text
 from irg_jax.core.storage import AnyPath, retry
@@ -73,6 +74,12 @@ class Fields:
         """A list of objects in this one."""
         for index, values in enumerate(self._get(name, list)):
             yield Fields(values, f"{self._where} {name}[{index}]", self._remedy)
+
+    def problems(self, name: str) -> tuple[Problem, ...]:
+        """A list of problems in this one."""
+        return tuple(
+            Problem(own.text("kind"), own.text("where"), own.text("reason")) for own in self.list_of_fields(name)
+        )
 
     def _get(self, name: str, kind: type) -> Any:
         if name not in self._values:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from irg_jax.benchmarks.files import read_json, read_json_lines
+from irg_jax.benchmarks.files import cut_half_line, read_json, read_json_lines
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import write_text
 
@@ -146,13 +146,7 @@ def _resume(path: Path) -> tuple[str, dict[str, tuple[str, Value]]]:
     """The protocol, empty for no file, and (digest, value) by key; a last line without an end is cut off."""
     if not path.exists():
         return "", {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        try:
-            write_text(path, whole.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: is not UTF-8 ({error}); give another file") from error
+    cut_half_line(path)
     return _parse(path)
 
 

@@ -64,10 +64,7 @@ def read_verdicts(folder: AnyPath) -> Verdicts:
         protocol=file.texts("protocol"),
         categories=file.texts("categories"),
         verdicts=tuple(_verdict(fields) for fields in file.list_of_fields("verdicts")),
-        problems=tuple(
-            Problem(fields.text("kind"), fields.text("where"), fields.text("reason"))
-            for fields in file.list_of_fields("problems")
-        ),
+        problems=file.problems("problems"),
     )
 
 

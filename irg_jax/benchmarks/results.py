@@ -150,10 +150,7 @@ def _result(file: Fields) -> Result:
         figures={},
         rows=tuple(rows.values()),
         complete=file.flag("complete"),
-        problems=tuple(
-            Problem(fields.text("kind"), fields.text("where"), fields.text("reason"))
-            for fields in file.list_of_fields("problems")
-        ),
+        problems=file.problems("problems"),
         prompts=file.texts("prompts"),
         images=images,
     )

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import FoundImages, PromptSet
+from irg_jax.benchmarks.genai_bench.judge import WORDING
 from irg_jax.benchmarks.genai_bench.prompts import is_scored
 from irg_jax.benchmarks.measurements import Measured, Model, Owed, Value
 from irg_jax.core.errors import UserError
 
 MODEL = "clip-flant5-xxl"
 # The package's defaults for this model, given to it so that another version cannot change them.
-QUESTION, ANSWER = 'Does this figure show "{}"? Please answer yes or no.', "Yes"
+QUESTION, ANSWER = WORDING, "Yes"
 
 _WORKER = Path(__file__).with_name("vqascore_worker.py")
 _INSTALL = "install t2v-metrics==3.0 in an environment of its own and give its interpreter with --python"

@@ -6,14 +6,12 @@ skills to lists of ids as numbers. Seven prompts have no skill: their images are
 """
 
 import functools
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
-from irg_jax.benchmarks.files import digest_of_files, read_json, text_of
+from irg_jax.benchmarks.files import digest_of_files, digest_of_values, read_json, text_of
 from irg_jax.core.errors import UserError
 
 NAME = "genai_bench"
@@ -126,7 +124,7 @@ def _digest(items: Sequence[Item]) -> str:
         for tag in tags_of(item.category):
             tagged[tag].append(int(item.key))
     told = [{item.key: item.prompt for item in items}, tagged]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return digest_of_values(told)
 
 
 def _category(tags: list[str], where: str) -> str:

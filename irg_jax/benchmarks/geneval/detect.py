@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 
 from irg_jax.benchmarks.benchmark import FoundImages, Item, Place, PromptSet
+from irg_jax.benchmarks.files import cut_half_line
 from irg_jax.benchmarks.geneval.decision import Object, keep_objects
 from irg_jax.benchmarks.geneval.detections import check_places, header, line, read_detections
 from irg_jax.benchmarks.geneval.detector import Classifier, Detection, Detector, protocol
@@ -63,11 +64,8 @@ def detect(
 def _resume(path: Path, name: str, prompts: PromptSet) -> set[Place]:
     """The images that the file has; a last line without an end is cut off, and a missing file is begun."""
     if path.exists():
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            write_text(path, whole.decode("utf-8"))
-        if whole:
+        cut_half_line(path)
+        if path.stat().st_size:
             detections = read_detections(path)
             if detections.detector != name:
                 raise UserError(f"{path}: was written by {detections.detector!r}; give another file for {name!r}")

@@ -5,14 +5,13 @@ model has rewritten the prompts, is ``eval/gen/geneval/prompts/evaluation_metada
 ByteDance-Seed/Bagel. They ask for the same objects, and scores of one are not comparable with scores of the other.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
-from irg_jax.benchmarks.files import digest_of_files
+from irg_jax.benchmarks.files import digest_of_files, digest_of_values
 from irg_jax.benchmarks.geneval.classes import CLASSES, COLORS, RELATIONS
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
@@ -51,15 +50,11 @@ def read_prompts(path: Path) -> PromptSet:
 
 
 def _version(entries: Sequence[Mapping[str, Any]]) -> str:
-    if _digest(entries) == _SHORT:
+    if digest_of_values(entries) == _SHORT:
         return "short"
-    same = _digest([{name: entry[name] for name in entry if name != "prompt"} for entry in entries])
+    same = digest_of_values([{name: entry[name] for name in entry if name != "prompt"} for entry in entries])
     is_long = all(len(entry["prompt"].split()) > _SHORT_WORDS for entry in entries)
     return "long" if same == _WITHOUT_PROMPTS and is_long else "custom"
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _entry(line: str, where: str) -> dict[str, Any]:

@@ -5,14 +5,12 @@ category, so that a key has both: ``anime/000``.
 """
 
 import csv
-import hashlib
 import io
-import json
 import re
 from pathlib import Path
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
-from irg_jax.benchmarks.files import digest_of_files
+from irg_jax.benchmarks.files import digest_of_files, digest_of_values
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_given_text
 
@@ -63,8 +61,7 @@ def read_prompts(path: Path) -> PromptSet:
         if key in items:
             raise UserError(f"{where}: {row['category']} {row['id']} is there already; give each prompt its own id")
         items[key] = Item(key, row["prompt_en"], category, SAMPLES, row)
-    digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-    version = "en" if digest == _ENGLISH else "custom"
+    version = "en" if digest_of_values(rows) == _ENGLISH else "custom"
     return PromptSet(NAME, version, tuple(items.values()), digest_of_files([path]), ITEMS)
 
 

@@ -4,14 +4,12 @@ The legacy version and WISE_Verified both have the ids 1 to 1000, with other pro
 ranges of the categories from 401 on (PKU-YuanGroup/WISE@eb51174).
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Item, PromptSet
-from irg_jax.benchmarks.files import digest_of_files, read_json, text_of
+from irg_jax.benchmarks.files import digest_of_files, digest_of_values, read_json, text_of
 from irg_jax.core.errors import UserError
 
 NAME = "wise"
@@ -115,7 +113,7 @@ def _id(entry: Mapping[str, Any], where: str) -> int:
 
 def _contents(entries: Iterable[Mapping[str, Any]]) -> str:
     told = sorted([entry["prompt_id"], entry["Prompt"], entry["Explanation"]] for entry in entries)
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return digest_of_values(told)
 
 
 def _category(version: str, number: int, entry: Mapping[str, Any], where: str) -> str:
