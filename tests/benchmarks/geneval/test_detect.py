@@ -12,18 +12,12 @@ from irg_jax.benchmarks.geneval import detect, detections
 from irg_jax.benchmarks.geneval.decision import Object
 from irg_jax.benchmarks.geneval.detector import Detection, protocol
 from irg_jax.core.errors import UserError
-from tests.benchmarks.geneval.small import image, png, read_prompts
+from tests.benchmarks.geneval.small import png
 
 
 @pytest.fixture
-def prompts(tmp_path):
-    return read_prompts(tmp_path)
-
-
-@pytest.fixture
-def found(tmp_path, prompts):
-    geneval.write_layout(prompts, image, tmp_path / "images", model="any")
-    return geneval.find_images(prompts, tmp_path / "images", model="any")
+def found(prompts, folder):
+    return geneval.find_images(prompts, folder, model="any")
 
 
 class Models:

@@ -7,18 +7,12 @@ import pytest
 from irg_jax.benchmarks.geneval import detections
 from irg_jax.benchmarks.geneval.decision import Object
 from irg_jax.core.errors import UserError
-from tests.benchmarks.geneval.small import read_prompts
 
 CAT = {"cat": [Object((1, 2, 30.5, 40), 0.9)]}
 CARS = {
     "car": [Object((0, 0, 50, 50), 0.9, "red"), Object((60, 0, 80, 50), 0.5)],
     "bus": [Object((0, 0, 50, 50), 0.8, "green")],
 }
-
-
-@pytest.fixture
-def prompts(tmp_path):
-    return read_prompts(tmp_path)
 
 
 def seen(prompts, **objects):

@@ -7,18 +7,7 @@ import pytest
 
 from irg_jax.benchmarks import geneval
 from irg_jax.core.errors import UserError
-from tests.benchmarks.geneval.small import ENTRIES, image, png, read_prompts
-
-
-@pytest.fixture
-def prompts(tmp_path):
-    return read_prompts(tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path, prompts):
-    geneval.write_layout(prompts, image, tmp_path / "images", model="any")
-    return tmp_path / "images"
+from tests.benchmarks.geneval.small import ENTRIES, image, png
 
 
 def problems(prompts, folder):

@@ -8,15 +8,9 @@ from irg_jax.benchmarks import geneval
 from irg_jax.benchmarks.geneval import detections
 from irg_jax.benchmarks.geneval.official_results import read_official_results
 from irg_jax.core.errors import UserError
-from tests.benchmarks.geneval.small import read_prompts
 
 CAT = {"cat": [[0.0, 0.0, 50.0, 50.0, 0.95]]}
 CARS = {"car": [[0, 0, 50, 50, 0.9], [60, 0, 80, 50, 0.5]], "bus": [[0, 0, 50, 50, 0.8]]}
-
-
-@pytest.fixture
-def prompts(tmp_path):
-    return read_prompts(tmp_path)
 
 
 def line(item, sample, correct, details, changes=None):
