@@ -131,15 +131,11 @@ class RowBuilder:
         noised = segment.kind == Kind.NOISED
         end = start + n + 2 if noised else end
         inner = np.arange(start + 1, start + 1 + n, dtype=np.int32)
-        pos_id = (np.arange(rows)[:, None] * self._sides[segment.kind] + np.arange(columns)).reshape(-1)
+        side = self._sides[segment.kind]
         edges = np.array([start, start + n + 1], np.int32)
         if segment.kind == Kind.VIT:
             first = self._counts["vit"]
-            patches = images.patchify(picture, self._processor.vit_transform.stride)
-            self._append(
-                self._vit, "vit", n, patches=patches, pos_id=pos_id, position=np.arange(first, first + n),
-                start=np.full(n, first), end=np.full(n, first + n),
-            )  # fmt: skip
+            self._append(self._vit, "vit", n, **vit_columns(picture, self._processor.vit_transform.stride, side, first))
             ids = np.array([t.vision_start, *[t.pad] * n, t.vision_end], np.int32)
             vit = np.concatenate([[-1], np.arange(first, first + n), [-1]])
             positions = np.arange(start, start + n + 2, dtype=np.int32)
@@ -148,7 +144,7 @@ class RowBuilder:
             self._append(
                 self._gen, "gen", n, position=inner, rope=np.full(n, rope), start=np.full(n, start),
                 end=np.full(n, end), image=np.full(n, len(self._images)), patch_row=np.repeat(np.arange(rows), columns),
-                patch_column=np.tile(np.arange(columns), rows), pos_id=pos_id,
+                patch_column=np.tile(np.arange(columns), rows), pos_id=_position_ids(rows, columns, side),
                 noised=np.full(n, noised), mode=np.full(n, mode),
             )  # fmt: skip
             self._images.append(picture)
@@ -172,6 +168,34 @@ class RowBuilder:
             patches=[segment["patches"] for segment in self._vit],
             images=self._images,
         )
+
+
+def vit_columns(picture: np.ndarray, patch: int, side: int, first: int = 0) -> dict[str, np.ndarray]:
+    """The columns of an image in the ViT's stream, see ``batch_spec``.
+
+    Args:
+      picture: uint8 [rows·patch, columns·patch, 3].
+      patch: pixels per side of a patch.
+      side: of the ViT's position table.
+      first: index of its first patch in the stream.
+
+    Returns:
+      ``patches``, uint8 [rows·columns, 3·patch²]; the others are integers [rows·columns].
+    """
+    patches = images.patchify(picture, patch)
+    n = len(patches)
+    return {
+        "patches": patches,
+        "pos_id": _position_ids(picture.shape[0] // patch, picture.shape[1] // patch, side),
+        "position": np.arange(first, first + n),
+        "start": np.full(n, first),
+        "end": np.full(n, first + n),
+    }
+
+
+def _position_ids(rows: int, columns: int, side: int) -> np.ndarray:
+    """row·side + column of each token of an image, [rows·columns]."""
+    return (np.arange(rows)[:, None] * side + np.arange(columns)).reshape(-1)
 
 
 class Row(NamedTuple):
