@@ -9,13 +9,12 @@ import numpy as np
 import safetensors.numpy
 from flax import nnx
 
-from irg_jax.checkpoints.bagel import assets, names
-from irg_jax.checkpoints.manager import Checkpointer
+from irg_jax.checkpoints.bagel import names
 from irg_jax.checkpoints.weights import SavedStage, lora_factors, model_weights
+from irg_jax.checkpoints.weights_folder import write_weights
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
 from irg_jax.core.tree import weight_name
-from irg_jax.data import tokenizer
 from irg_jax.models.lora import LoRAConfig
 
 
@@ -38,11 +37,7 @@ def write_merged(stage: SavedStage, target: Path, dtype: str = "float32") -> Non
     config = stage.config.copy_and_resolve_references()
     with config.unlocked():
         config.lora = None
-    target.mkdir(parents=True)
-    assets.copy(stage.folder, target)
-    tokenizer.copy(stage.folder / "tokenizer", target / "tokenizer")
-    with Checkpointer(target / "checkpoints") as checkpoints:
-        checkpoints.save_weights(weights, meta={"config": to_json(config)})
+    write_weights(target, weights, to_json(config), tokenizer_folder=stage.folder / "tokenizer", assets_of=stage.folder)
     logging.info("%s: merged weights", target)
 
 

@@ -71,6 +71,8 @@ class Checkpointer:
         filter_orbax_logs()
         if read_only and not self._retry(self.directory.is_dir, "cannot be used for checkpoints"):
             raise UserError(f"{self.directory}: no such checkpoint folder")
+        if alone and not read_only:  # Orbax does not make it for a single process of several
+            self._retry(lambda: self.directory.mkdir(parents=True, exist_ok=True), "cannot be used for checkpoints")
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=None if read_only else kept(keep, keep_every, best),
             # With it Orbax saves the metrics beside the checkpoint, where the policy finds them after a restart.
@@ -79,7 +81,7 @@ class Checkpointer:
             save_interval_steps=0 if read_only else 1,
             step_format_fixed_length=_STEP_DIGITS,
             cleanup_tmp_directories=not read_only,
-            create=not read_only,
+            create=not read_only and not alone,
             read_only=read_only,
             multiprocessing_options=_only_this_process() if alone else ocp.options.MultiprocessingOptions(),
         )

@@ -1,5 +1,6 @@
 """Files that belong to the weights of a BAGEL model: its VAE and config files, in the folder ``bagel`` of a run."""
 
+import os
 from pathlib import Path
 
 from irg_jax.checkpoints.bagel import contents, vae
@@ -13,7 +14,7 @@ from irg_jax.models.vae.pixel import PixelVAE
 NAME = "bagel"
 
 
-def copy(source: str | Path, run: AnyPath) -> None:
+def copy(source: str | os.PathLike[str], run: AnyPath) -> None:
     """Copies the assets of the run that the weights come from, if it has any.
 
     What is there already stays as it is: a run keeps the assets that it began with. Weights are left out, and named in
