@@ -66,6 +66,11 @@ class StateSpec(NamedTuple):
     base: nnx.State
 
 
+def fresh_model(config: ModelConfig, execution: ExecutionConfig, seed: int | jax.Array) -> UnifiedTransformer:
+    """The model that a stage with this seed starts from, where it starts from no other weights."""
+    return UnifiedTransformer(config, execution, rngs=nnx.Rngs(params=stream_key(seed, "weights")))
+
+
 def make_state_spec(
     config: ModelConfig,
     execution: ExecutionConfig,
@@ -92,7 +97,7 @@ def make_state_spec(
     trained = nnx.Param if lora is None else LoRAParam
 
     def make_model(seed: int | jax.Array) -> nnx.Module:
-        model = UnifiedTransformer(config, execution, rngs=nnx.Rngs(params=stream_key(seed, "weights")))
+        model = fresh_model(config, execution, seed)
         return model if lora is None else wrap(model, lora, rngs=nnx.Rngs(params=stream_key(seed, "lora")))
 
     abstract_model = nnx.eval_shape(lambda: make_model(0))

@@ -1,0 +1,246 @@
+"""Trains the ViT alone on labelled pictures, before the first stage, which then starts from its weights.
+
+BAGEL starts from an image encoder that has been trained on its own (SigLIP2). A model that starts from random weights
+has none, and the language loss of the decoder hardly teaches the ViT to see. So it learns here, with one linear head
+for each label over its features, what it needs of pictures; the heads are thrown away.
+
+It takes seconds, so there are no checkpoints on the way: a run that was cut off begins anew. One device computes it,
+of the primary process where there are several.
+"""
+
+import dataclasses
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from irg_jax.checkpoints.manager import Checkpointer
+from irg_jax.checkpoints.weights_folder import write_weights
+from irg_jax.core.config.files import to_json
+from irg_jax.core.config.ranges import above, at_least, within
+from irg_jax.core.errors import UserError, check
+from irg_jax.core.small_files import make_folder, write_json
+from irg_jax.core.storage import AnyPath
+from irg_jax.data import labelled
+from irg_jax.data.factory import make_processor
+from irg_jax.data.packing.layout import vit_columns
+from irg_jax.models.attention.spans import Spans
+from irg_jax.models.transformer import UnifiedTransformer
+from irg_jax.models.vae.latents import to_unit
+from irg_jax.training.config import StageConfig
+from irg_jax.training.state import fresh_model
+
+# The weights are a level deeper than those of a stage: whoever opens the run by its folder means its last stage.
+WEIGHTS, METRICS = "weights", "metrics.json"
+
+_LINES = 10  # of the log
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTAloneConfig:
+    """How the ViT is trained alone. Its architecture, size of pictures and first weights are those of the first stage.
+
+    Attributes:
+      pictures: .npz file of labelled pictures to learn from, see ``data.labelled``.
+      held_out: likewise, to measure what it has learned.
+      steps: optimizer steps.
+      batch_size: pictures in each.
+      lr: peak learning rate of Adam, which falls to 0 along a cosine.
+      warmup_steps: of linear warm-up.
+      seed: of the order of the pictures.
+    """
+
+    pictures: str
+    held_out: str
+    steps: int
+    batch_size: int
+    lr: float
+    warmup_steps: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check(self.pictures, "pictures", "is empty; give an .npz file of labelled pictures")
+        check(self.held_out, "held_out", "is empty; give an .npz file of labelled pictures")
+        at_least(self, 1, "steps", "batch_size")
+        above(self, 0, "lr")
+        within(self, 0, 2**32 - 1, "seed")
+        inside = 0 <= self.warmup_steps < self.steps
+        check(inside, "warmup_steps", f"{self.warmup_steps} must be at least 0 and less than the {self.steps} steps")
+
+
+class _Pictures(NamedTuple):
+    """Labelled pictures as the ViT reads them.
+
+    Attributes:
+      patches: uint8 [N, P, 3·patch²].
+      columns: ``pos_id``, ``position``, ``start`` and ``end`` of the patches of every picture, each [P].
+      labels: int32 [N, H].
+      classes: of each label, int32 [H].
+    """
+
+    patches: np.ndarray
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+    classes: np.ndarray
+
+
+class _Params(NamedTuple):
+    """What is trained, float32.
+
+    Attributes:
+      vit: weights of the ViT.
+      kernel: of the heads, [P·hidden, classes of all labels].
+      bias: likewise, [classes of all labels].
+    """
+
+    vit: nnx.State
+    kernel: jax.Array
+    bias: jax.Array
+
+
+_Logits = Callable[[_Params, jax.Array], list[jax.Array]]
+
+
+def is_trained(folder: AnyPath) -> bool:
+    """Whether ``train`` has finished in a folder."""
+    if not (folder / WEIGHTS / "checkpoints").is_dir():
+        return False
+    with Checkpointer(folder / WEIGHTS / "checkpoints", read_only=True, alone=True) as checkpoints:
+        return checkpoints.latest_step() is not None
+
+
+def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[str, Any]:
+    """Trains the ViT and writes a folder that a stage can start from with ``init_from``.
+
+    Its weights are those that ``stage`` would start from without ``init_from``, all but the ViT's. ``metrics.json`` in
+    it has what is returned.
+
+    Args:
+      config: how to train it.
+      stage: the first stage, with the placeholders in its config filled in.
+      folder: to write to; what a call that was cut off has left in it is replaced.
+
+    Returns:
+      ``steps``, ``seconds``, and the shares of the held-out pictures with every label right, ``all_right``, and with
+      each of them right, ``right``.
+
+    Raises:
+      UserError: labelled pictures that are missing or wrong, or do not fit the model or each other; a loss that is not
+        finite; a folder that cannot be written.
+    """
+    start = time.monotonic()
+    pictures, held_out = (_read(path, stage) for path in (config.pictures, config.held_out))
+    if not np.array_equal(pictures.classes, held_out.classes):
+        given = f"{held_out.classes.tolist()}, and {pictures.classes.tolist()} in {config.pictures}"
+        raise UserError(f"{config.held_out}: classes are {given}; build both files with the same labels")
+    execution = dataclasses.replace(stage.execution.on(jax.default_backend()), dtype="float32")
+
+    def make_model() -> UnifiedTransformer:
+        return fresh_model(stage.model, execution, stage.seed)
+
+    weights = jax.jit(lambda: nnx.state(make_model(), nnx.Param))()
+    graphdef = nnx.split(nnx.eval_shape(make_model).vit, nnx.Param)[0]
+    logits = _make_logits(graphdef, pictures)
+    # Heads that start at zero give every class the same probability.
+    outputs = int(pictures.classes.sum())
+    kernel = jnp.zeros((pictures.patches.shape[1] * stage.model.vit.hidden, outputs))
+    params = _fit(config, logits, _Params(weights["vit"], kernel, jnp.zeros(outputs)), pictures)
+    weights["vit"] = params.vit
+    right = _right(logits, params, held_out, config.batch_size)
+    metrics = {
+        "steps": config.steps,
+        "seconds": round(time.monotonic() - start, 1),
+        "pictures": len(right),
+        "all_right": float(right.all(axis=1).mean()),
+        "right": right.mean(axis=0).tolist(),
+    }
+    logging.info("vit: every label right in %.1f %% of %d held-out pictures", 100 * metrics["all_right"], len(right))
+    make_folder(folder)
+    write_json(folder / METRICS, metrics)
+    # Last, because it says that the folder is complete.
+    write_weights(folder / WEIGHTS, weights, to_json(stage), tokenizer_folder=stage.data.tokenizer)
+    return metrics
+
+
+def _read(path: str, stage: StageConfig) -> _Pictures:
+    """Reads pictures and cuts them into patches, as packed rows do. Raises UserError where rows would resize them."""
+    found = labelled.read(path)
+    geometry, size = stage.model.geometry, found.pictures.shape[1]
+    seen, _ = make_processor(stage.data, geometry).vit_transform.size(size, size)
+    if seen != size:
+        raise UserError(
+            f"{path}: pictures are of {size} x {size} pixels, which data.vit_image makes {seen} x {seen}; draw them of "
+            "that size"
+        )
+    cut = [vit_columns(picture, geometry.vit_patch, geometry.vit_patches_per_side) for picture in found.pictures]
+    columns = {name: column for name, column in cut[0].items() if name != "patches"}
+    return _Pictures(np.stack([picture["patches"] for picture in cut]), columns, found.labels, found.classes)
+
+
+def _make_logits(graphdef: nnx.GraphDef, pictures: _Pictures) -> _Logits:
+    """The function from patches [B, P, 3·patch²] to the logits of each label, [B, its classes]."""
+    ends = np.cumsum(pictures.classes)[:-1]
+
+    def logits(params: _Params, patches: jax.Array) -> list[jax.Array]:
+        columns = {name: jnp.broadcast_to(x, patches.shape[:2]) for name, x in pictures.columns.items()}
+        spans = Spans(columns["position"], columns["start"], columns["end"])
+        features = nnx.merge(graphdef, params.vit)(to_unit(patches), columns["pos_id"], spans)
+        return jnp.split(features.reshape(len(features), -1) @ params.kernel + params.bias, ends, axis=1)
+
+    return logits
+
+
+def _fit(config: ViTAloneConfig, logits: _Logits, params: _Params, pictures: _Pictures) -> _Params:
+    """Minimises the cross entropy, mean over the labels; ``params`` are donated."""
+    schedule = optax.warmup_cosine_decay_schedule(0.0, config.lr, config.warmup_steps, config.steps)
+    adam = optax.adam(schedule)
+
+    def loss_of(params: _Params, patches: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        scores = logits(params, patches)
+        losses = [optax.softmax_cross_entropy_with_integer_labels(x, labels[:, i]) for i, x in enumerate(scores)]
+        right = jnp.stack([x.argmax(axis=1) == labels[:, i] for i, x in enumerate(scores)], axis=1)
+        return jnp.mean(jnp.stack(losses)), right.all(axis=1).mean()
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params: _Params, opt: optax.OptState, patches: jax.Array, labels: jax.Array) -> tuple:
+        (loss, right), gradient = jax.value_and_grad(loss_of, has_aux=True)(params, patches, labels)
+        updates, opt = adam.update(gradient, opt)
+        return optax.apply_updates(params, updates), opt, loss, right
+
+    opt = adam.init(params)
+    batches = _batches(len(pictures.labels), config.batch_size, config.seed)
+    for i in range(1, config.steps + 1):
+        batch = next(batches)
+        params, opt, loss, right = step(params, opt, pictures.patches[batch], pictures.labels[batch])
+        if i == config.steps or i % max(1, config.steps // _LINES) == 0:
+            logging.info("vit  %d/%d  loss %.4g  every label right %.3f", i, config.steps, loss, right)
+            if not np.isfinite(loss):
+                raise UserError(f"config.vit.lr: the loss is {loss} at step {i}; lower the learning rate")
+    return params
+
+
+def _batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    """Indices of batches without end: all pictures in one order after another."""
+    random, left = np.random.default_rng(seed), np.zeros(0, np.int64)
+    while True:
+        while len(left) < size:
+            left = np.concatenate([left, random.permutation(count)])
+        yield left[:size]
+        left = left[size:]
+
+
+def _right(logits: _Logits, params: _Params, pictures: _Pictures, size: int) -> np.ndarray:
+    """Which labels of which pictures are right, bool [N, H], in batches of ``size``."""
+    predict = jax.jit(lambda params, patches: jnp.stack([x.argmax(axis=1) for x in logits(params, patches)], axis=1))
+    count = len(pictures.labels)
+    # The last batch goes on with the first pictures, so that one size is compiled.
+    batches = (np.arange(first, first + size) % count for first in range(0, count, size))
+    found = np.concatenate([predict(params, pictures.patches[batch]) for batch in batches])
+    return found[:count] == pictures.labels
