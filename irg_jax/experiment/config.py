@@ -7,6 +7,9 @@ from ml_collections import ConfigDict
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import check
 from irg_jax.training.config import StageConfig, parse_stage
+from irg_jax.training.vit_alone import ViTAloneConfig
+
+VIT = "vit"  # the folder in which the ViT is trained alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +36,17 @@ class ExperimentConfig:
     Attributes:
       stages: by name; each trains in a folder of its name.
       evaluate: what is generated for the report.
+      vit: how the first stage's ViT is trained alone before it, in the folder ``vit``; None where it is not.
     """
 
     stages: dict[str, StageConfig]
     evaluate: EvaluateConfig
+    vit: ViTAloneConfig | None = None
 
     def __post_init__(self) -> None:
         check(self.stages, "stages", "must hold at least one stage")
+        taken = f"is the folder of the ViT that is trained alone (config.{VIT}); choose another name"
+        check(self.vit is None or VIT not in self.stages, f"stages.{VIT}", taken)
 
 
 def parse_config(config: ConfigDict) -> StageConfig | ExperimentConfig:

@@ -20,7 +20,7 @@ _ON_REQUEST = re.compile(
 )
 _STAGE = re.compile(r"^stages\.[^.]+\.")
 # A folder may be moved. Whether it is there at all, such as weights to start from, may not change.
-_FOLDERS = re.compile(r"data\.sources\.[^.]+\.dir|data\.tokenizer|init_from")
+_FOLDERS = re.compile(r"data\.sources\.[^.]+\.dir|data\.tokenizer|init_from|vit\.(pictures|held_out)")
 _ABSENT = object()
 
 
@@ -44,7 +44,9 @@ def compare(
     Raises:
       UserError: a key that changes what is learned differs; the first one is named.
     """
-    for key in sorted(mine.keys() ^ saved.keys()):
+    # An optional section that is not used is None, or missing in a config of a version that did not have it.
+    unused = {key for key in mine.keys() ^ saved.keys() if saved.get(key) is None and mine.get(key) is None}
+    for key in sorted((mine.keys() ^ saved.keys()) - unused):
         if not _is_free(key):
             holder = "the config.json there" if key in saved else "this run's config"
             raise UserError(
@@ -52,7 +54,7 @@ def compare(
                 "choose another --workdir"
             )
     changes = {}
-    for key in sorted(mine.keys() | saved.keys()):
+    for key in sorted((mine.keys() | saved.keys()) - unused):
         before, after = saved.get(key, _ABSENT), mine.get(key, _ABSENT)
         if before == after:
             continue

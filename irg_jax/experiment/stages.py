@@ -1,4 +1,4 @@
-"""Runs an experiment: its stages in order, then samples for held-out prompts and the report."""
+"""Runs an experiment: its ViT alone where it asks for that, its stages in order, then samples and the report."""
 
 import contextlib
 import logging
@@ -8,13 +8,15 @@ from jax.sharding import AbstractMesh, AxisType
 
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.config.schema import resolve
+from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
 from irg_jax.experiment import held_out
-from irg_jax.experiment.config import EvaluateConfig, ExperimentConfig
+from irg_jax.experiment.config import VIT, EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
 from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import AXES, axis_sizes, check_slices, make_mesh
+from irg_jax.training import vit_alone
 from irg_jax.training.config import StageConfig
 from irg_jax.training.hooks.profile import Profile
 from irg_jax.training.interrupt import noticing_ctrl_c
@@ -23,6 +25,7 @@ from irg_jax.training.trainer import train
 from irg_jax.worlds.shapes.prepare import prepare
 
 REPORT = "report.html"  # of an experiment, written last
+_VIT_FOLDER = f"{{workdir}}/{VIT}"  # as ``init_from`` of the first stage
 
 
 def check(
@@ -39,8 +42,13 @@ def check(
       devices along each axis of the mesh, by stage.
 
     Raises:
-      ConfigError: a mesh that does not make that number of devices, or that does not divide a batch or a model.
+      ConfigError: a mesh that does not make that number of devices, or that does not divide a batch or a model; a ViT
+        that is trained alone and then not used.
     """
+    if isinstance(config, ExperimentConfig) and config.vit is not None:
+        first, stage = _stages(config)[0]
+        unused = f"{stage.init_from!r} leaves the ViT unused that config.{VIT} trains; set it to {_VIT_FOLDER!r}"
+        check_config(stage.init_from == _VIT_FOLDER, f"stages.{first}.init_from", unused)
     meshes: dict[str, dict[str, int]] = {}
     for name, stage in _stages(config):
         mesh = make_mesh(stage.mesh) if devices is None else _mesh_elsewhere(stage, devices, slices)
@@ -56,6 +64,8 @@ def run(
     allow_changes: bool = False,
 ) -> None:
     """Runs one stage, or all stages of an experiment, then samples and reports.
+
+    Before the stages, the ViT may be trained alone, in the folder ``vit``.
 
     The same call again resumes where it stopped.
 
@@ -81,6 +91,8 @@ def run(
             return
         record = RunRecord(workdir)
 
+        if isinstance(resolved, ExperimentConfig) and resolved.vit is not None:
+            processes.run_on_primary(lambda: _train_vit(resolved, workdir / VIT, record), VIT)
         while left:
             name, stage = left.pop(0)
             with record.phase("data"):
@@ -111,6 +123,17 @@ def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
         return False
     logging.info("%s: finished at step %d", name, step)
     return True
+
+
+def _train_vit(config: ExperimentConfig, folder: Path, record: RunRecord) -> None:
+    """Trains the first stage's ViT alone, unless that has been done."""
+    if config.vit is None or vit_alone.is_trained(folder):
+        return
+    _, first = _stages(config)[0]
+    with record.phase("data"):
+        prepare(first.data)
+    with record.phase(VIT):
+        vit_alone.train(config.vit, first, folder)
 
 
 def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:

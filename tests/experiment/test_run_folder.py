@@ -135,7 +135,7 @@ def _rename(section, old, new):
         ),
         (
             lambda saved: saved.update(lora={"rank": 4, "alpha": 4.0, "weights": "q"}),
-            "only this run's config has the key lora",
+            "only the config.json there has the key lora.alpha",
         ),
     ],
 )
