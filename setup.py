@@ -36,6 +36,8 @@ setup(
     package_dir={"irg_jax.configs": "configs"},
     # TFDS reads a builder's README.md, CITATIONS.bib and TAGS.txt from its package folder.
     package_data={
+        # Weights that a config starts from as "{package}/pretrained/NAME".
+        "irg_jax": ["pretrained/**"],
         "": ["py.typed", "*.md", "*.bib", "*.txt"],
         "irg_jax.benchmarks": ["templates/*.txt"],
         "irg_jax.curation": ["templates/*.txt"],

@@ -40,7 +40,8 @@ def get_config() -> ConfigDict:
     c.seed = 0  # of weights, times and noise
     c.steps = 1000  # optimizer steps
 
-    # --- data. ``{workdir}`` stands for the folder given with --workdir.
+    # --- data. In all values ``{workdir}`` stands for the folder given with --workdir, ``{package}`` for that of the
+    # installed irg_jax, in which weights are shipped.
     c.data = ConfigDict()
     # Data sets by name. Formats: "irgl", trajectories as irg_jax.build_data writes them; "published", IRGL's folders of
     # parquet; "text_to_image", "webdataset", "editing", "llava", as BAGEL reads them (docs/data.md).

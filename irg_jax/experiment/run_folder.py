@@ -34,7 +34,7 @@ def claim(
 
     Args:
       workdir: the run's folder, or its URL; made if missing.
-      config: as parsed, ``{workdir}`` not filled in, so that a run can be moved and repeated.
+      config: as parsed, ``{workdir}`` and ``{package}`` not filled in, so that a run can be moved and repeated.
       allow_changes: whether the learning rate and the like may differ too, see ``resume.compare``.
 
     Returns:

@@ -70,7 +70,7 @@ def run(
     The same call again resumes where it stopped.
 
     Args:
-      config: as parsed; ``{workdir}`` in its values is filled in here.
+      config: as parsed; ``{workdir}`` and ``{package}`` in its values are filled in here.
       workdir: folder of the run. A single stage trains in it, the stages of an experiment in folders of their names.
       profile: steps of each stage that are traced.
       allow_changes: whether the run may resume with another learning rate and the like, or on data that have changed.

@@ -52,7 +52,7 @@ def train(
     """Trains one stage to its last step, resuming from the latest checkpoint in ``workdir`` if there is one.
 
     Args:
-      config: of the stage, with ``{workdir}`` filled in.
+      config: of the stage, with the placeholders filled in, see ``core.config.schema.resolve``.
       workdir: folder of the stage.
       label: name of the stage in log lines.
       make_loss: makes what is minimised.

@@ -7,6 +7,8 @@ a tuple or a string-keyed dict of these, any of them ``| None``, or a union of d
 import ast
 import dataclasses
 import difflib
+import pathlib
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +16,11 @@ from typing import Any, Literal, TypeVar
 
 from ml_collections import ConfigDict
 
+import irg_jax
 from irg_jax.core.errors import ConfigError, UserError, check
 
 T = TypeVar("T")
+_PLACEHOLDER = re.compile(r"\{(?:workdir|package)\}")
 
 _SCALARS: dict[type, str] = {bool: "a bool", int: "an int", float: "a float", str: "a str"}
 
@@ -108,11 +112,15 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def resolve(config: T, workdir: object) -> T:
-    """A copy of a dataclass tree in which ``{workdir}`` inside any string is the folder itself."""
+    """A copy of a dataclass tree in which placeholders inside any string are the folders themselves.
+
+    ``{workdir}`` is the run's folder, ``{package}`` that of the installed irg_jax, where weights are shipped.
+    """
+    folders = {"{workdir}": str(workdir), "{package}": str(pathlib.Path(irg_jax.__file__).absolute().parent)}
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
-            return value.replace("{workdir}", str(workdir))
+            return _PLACEHOLDER.sub(lambda found: folders[found[0]], value)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return dataclasses.replace(
                 value, **{field.name: fill(getattr(value, field.name)) for field in dataclasses.fields(value)}

@@ -47,19 +47,24 @@ def test_a_shipped_config_takes_an_argument_too():
     assert parse_experiment(load("shapes_ablation:one_turn,3")).stages["stage1"].seed == 3
 
 
-def test_an_installed_package_brings_its_configs(tmp_path):
+def test_an_installed_package_brings_its_configs_and_its_weights(tmp_path):
     """A wheel's configs load where no repository is: installed into an empty folder, run from another one."""
     source, site = tmp_path / "source", tmp_path / "site"
     for name in ("irg_jax", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source / name)
+    # The files of a checkpoint have no endings, and lie deep.
+    weights = "irg_jax/pretrained/some_base/checkpoints/00000000/ema/d/0123abcd"
+    (source / weights).parent.mkdir(parents=True)
+    (source / weights).write_bytes(b"weights")
     build = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", build, tmp_path], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
     assert sorted(path.stem for path in (site / "irg_jax/configs").glob("[a-z]*.py")) == SHIPPED
+    assert (site / weights).read_bytes() == b"weights"
     script = (
         "from irg_jax.core.config.files import load\n"
         "from irg_jax.curation.config import parse_config as parse_curation\n"

@@ -1,10 +1,12 @@
 """A mapping becomes a tree of frozen dataclasses; keys and types that do not belong are named by their full key."""
 
 import dataclasses
+import pathlib
 from typing import Literal, NamedTuple
 
 import pytest
 
+import irg_jax
 from irg_jax.core.config.files import from_json, to_json
 from irg_jax.core.config.schema import dataclass_from_mapping, did_you_mean, leaves, replaced, resolve
 from irg_jax.core.errors import ConfigError, check
@@ -113,6 +115,14 @@ def test_workdir_is_filled_in_everywhere_in_a_copy():
     resolved = resolve(BUILT, "/runs/7")
     assert resolved.folder == "/runs/7/data" and BUILT.folder == "{workdir}/data"
     assert dataclasses.replace(resolved, folder=BUILT.folder) == BUILT
+
+
+def test_package_is_the_folder_of_the_installed_package_wherever_the_run_is():
+    config = dataclasses.replace(BUILT, folder="{package}/pretrained/{workdir}/{other}")
+    folder = resolve(config, "/runs/{package}").folder
+    package = pathlib.Path(irg_jax.__file__).parent
+    assert folder == f"{package}/pretrained//runs/{{package}}/{{other}}", "what is filled in is left as it is"
+    assert (package / "core" / "config" / "schema.py").is_file()
 
 
 def test_leaves_and_replaced_use_dotted_keys():
