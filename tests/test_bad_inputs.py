@@ -76,6 +76,8 @@ CHECKPOINTS = [
     ([*GENERATE, "--prompt=x", "--step=7"], "no checkpoint of step 7; there are 0 in"),
     (["generate", "--checkpoint={cut}", "--prompt=x", "--out={tmp}/out"], "its files may be damaged"),
     (["export_lora", "--run={converted}", "--merged_out={tmp}/merged"], "was trained without LoRA"),
+    (["export_base", "--checkpoint={converted}", "--out={tmp}/base"], "has no run.json that says how it was trained"),
+    (["export_base", "--checkpoint={converted}", "--out={cut}"], "exists already; choose a new folder"),
     (["export_lora", "--run={converted}", "--merged_out={cut}"], "exists already; choose a new folder"),
     (["convert", "--from=bagel:{tmp}/none", "--to=orbax:{tmp}/out"], "none"),
     (["convert", "--from=bagel:{bagel}", "--to=orbax:{cut}"], "exists already"),

@@ -150,7 +150,17 @@ run_command(main, lambda config: config, flag_values=FLAGS)
     assert outcome()[2] == "error: --workdir must have a value other than None.\n"
 
 
-COMMANDS = ["ablate", "bench", "convert", "export_lora", "generate", "plan", "train", "checkpoints.bagel.synthetic"]
+COMMANDS = [
+    "ablate",
+    "bench",
+    "convert",
+    "export_base",
+    "export_lora",
+    "generate",
+    "plan",
+    "train",
+    "checkpoints.bagel.synthetic",
+]
 
 
 def test_commands_can_be_imported_into_a_program_with_flags_of_the_same_names():
