@@ -12,7 +12,7 @@ from tests import commands
 @pytest.mark.slow  # trains twice; tests/checkpoints/test_base_export.py has what is written and that it is only read
 def test_a_run_starts_from_weights_in_the_package(tmp_path, capfd, monkeypatch):
     first, package = tmp_path / "first", tmp_path / "site" / "irg_jax"
-    stage = ["--config=shapes_stage1", *commands.small(data__batch_size=8)]
+    stage = ["--config=template", *commands.small(data__batch_size=8)]
     done = commands.run_here(capfd, "train", *stage, f"--workdir={first}")
     assert done.returncode == 0, done.stderr
     base = package / "pretrained" / "some_base"

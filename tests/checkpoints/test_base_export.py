@@ -25,7 +25,7 @@ RUN = {"commit": "0123abc", "started": "2026-11-26T10:00:00+00:00"}
 def run(tmp_path_factory):
     """A run of one stage with a whole state, as training saves it."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    config = load("shapes_stage1").copy_and_resolve_references()
+    config = load("template").copy_and_resolve_references()
     with config.unlocked():
         config.model = ConfigDict(dataclasses.asdict(tiny.CONFIG))
         config.data.tokenizer = f"{folder}/tokenizer"
