@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from irg_jax.checkpoints.weights import SavedStage, digest, model_weights
@@ -15,7 +14,6 @@ from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import read_text, write_json, write_text
 from irg_jax.core.tree import count_weights
-from irg_jax.sharding.mesh import MeshConfig, make_mesh
 
 RECORD = "base.json"
 _DTYPE = "bfloat16"
@@ -39,8 +37,7 @@ def write_base(stage: SavedStage, target: Path) -> dict[str, Any]:
       UserError: no record of a run, a damaged checkpoint, or a folder that cannot be written.
     """
     run = _read_record(stage)
-    # On one device, so that each weight is one piece of one file.
-    weights = model_weights(stage, make_mesh(MeshConfig(), jax.local_devices()[:1]), _DTYPE)
+    weights = model_weights(stage, dtype=_DTYPE)
     config = {name: stage.config[name] for name in ("model", "execution", "sampling")}
     config["data"] = {name: stage.config.data[name] for name in ("vae_image", "vit_image")}
     write_weights(

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import jax
+
 from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.core.small_files import make_folder
@@ -38,4 +40,5 @@ def write_weights(
     assets.copy(assets_of, folder)
     tokenizer.copy(tokenizer_folder, folder / "tokenizer")
     with Checkpointer(folder / "checkpoints", alone=True) as checkpoints:
-        checkpoints.save_weights(weights, meta={"config": config})
+        # From the host's memory: Orbax refuses arrays on the devices of one process of several, and splits others.
+        checkpoints.save_weights(jax.device_get(weights), meta={"config": config})

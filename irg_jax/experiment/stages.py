@@ -63,9 +63,7 @@ def run(
     profile: range | None = None,
     allow_changes: bool = False,
 ) -> None:
-    """Runs one stage, or all stages of an experiment, then samples and reports.
-
-    Before the stages, the ViT may be trained alone, in the folder ``vit``.
+    """Runs one stage, or all stages of an experiment, after its ViT alone where it has one; then samples and reports.
 
     The same call again resumes where it stopped.
 
@@ -91,7 +89,7 @@ def run(
             return
         record = RunRecord(workdir)
 
-        if isinstance(resolved, ExperimentConfig) and resolved.vit is not None:
+        if isinstance(resolved, ExperimentConfig):
             processes.run_on_primary(lambda: _train_vit(resolved, workdir / VIT, record), VIT)
         while left:
             name, stage = left.pop(0)
@@ -126,7 +124,7 @@ def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
 
 
 def _train_vit(config: ExperimentConfig, folder: Path, record: RunRecord) -> None:
-    """Trains the first stage's ViT alone, unless that has been done."""
+    """Trains the first stage's ViT alone, where the config says so and it has not been done."""
     if config.vit is None or vit_alone.is_trained(folder):
         return
     _, first = _stages(config)[0]

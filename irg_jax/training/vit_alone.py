@@ -128,8 +128,8 @@ def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[s
       folder: to write to; what a call that was cut off has left in it is replaced.
 
     Returns:
-      ``steps``, ``seconds``, and the shares of the held-out pictures with every label right, ``all_right``, and with
-      each of them right, ``right``.
+      ``steps``, ``seconds``; the number of held-out ``pictures``, the share of them with every label right,
+      ``all_right``, and that of each label, ``right``.
 
     Raises:
       UserError: labelled pictures that are missing or wrong, or do not fit the model or each other; a loss that is not
