@@ -19,7 +19,7 @@ from irg_jax.checkpoints.orbax_logs import filter_orbax_logs
 from irg_jax.checkpoints.preservation import kept, rank
 from irg_jax.core import storage
 from irg_jax.core.errors import StorageError, UserError
-from irg_jax.core.storage import as_path, is_storage_error, is_transient, retry, storage_reason
+from irg_jax.core.storage import AnyPath, as_path, is_storage_error, is_transient, retry, storage_reason
 
 T = TypeVar("T")
 
@@ -343,6 +343,14 @@ class Checkpointer:
                 f"{self.directory}: the checkpoint of step {step} cannot be read, its files may be damaged; "
                 f"remove the folder of that step to resume from an earlier one: {storage_reason(error)}"
             ) from error
+
+
+def latest_step(folder: AnyPath) -> int | None:
+    """The step of the latest checkpoint of a run or a stage, by its folder; None where it has none."""
+    if not (folder / "checkpoints").is_dir():
+        return None
+    with Checkpointer(folder / "checkpoints", read_only=True, alone=True) as checkpoints:
+        return checkpoints.latest_step()
 
 
 def _only_this_process() -> ocp.options.MultiprocessingOptions:

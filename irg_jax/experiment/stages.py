@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jax.sharding import AbstractMesh, AxisType
 
-from irg_jax.checkpoints.manager import Checkpointer
+from irg_jax.checkpoints.manager import latest_step
 from irg_jax.core.config.schema import resolve
 from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
@@ -22,6 +22,7 @@ from irg_jax.training.hooks.profile import Profile
 from irg_jax.training.interrupt import noticing_ctrl_c
 from irg_jax.training.program import check_mesh
 from irg_jax.training.trainer import train
+from irg_jax.training.vit_alone import ViTAloneConfig
 from irg_jax.worlds.shapes.prepare import prepare
 
 REPORT = "report.html"  # of an experiment, written last
@@ -89,8 +90,9 @@ def run(
             return
         record = RunRecord(workdir)
 
-        if isinstance(resolved, ExperimentConfig):
-            processes.run_on_primary(lambda: _train_vit(resolved, workdir / VIT, record), VIT)
+        if isinstance(resolved, ExperimentConfig) and resolved.vit is not None:
+            vit, (_, first) = resolved.vit, stages[0]
+            processes.run_on_primary(lambda: _train_vit(vit, first, workdir / VIT, record), VIT)
         while left:
             name, stage = left.pop(0)
             with record.phase("data"):
@@ -113,25 +115,21 @@ def run(
 
 
 def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
-    if not (folder / "checkpoints").is_dir():
-        return False
-    with Checkpointer(folder / "checkpoints", read_only=True, alone=True) as checkpoints:
-        step = checkpoints.latest_step()
+    step = latest_step(folder)
     if step is None or step < config.steps:
         return False
     logging.info("%s: finished at step %d", name, step)
     return True
 
 
-def _train_vit(config: ExperimentConfig, folder: Path, record: RunRecord) -> None:
-    """Trains the first stage's ViT alone, where the config says so and it has not been done."""
-    if config.vit is None or vit_alone.is_trained(folder):
+def _train_vit(config: ViTAloneConfig, first: StageConfig, folder: Path, record: RunRecord) -> None:
+    """Trains the first stage's ViT alone, unless that has been done."""
+    if vit_alone.is_trained(folder):
         return
-    _, first = _stages(config)[0]
     with record.phase("data"):
         prepare(first.data)
     with record.phase(VIT):
-        vit_alone.train(config.vit, first, folder)
+        vit_alone.train(config, first, folder)
 
 
 def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from irg_jax.checkpoints.manager import Checkpointer
+from irg_jax.checkpoints.manager import latest_step
 from irg_jax.checkpoints.weights_folder import write_weights
 from irg_jax.core.config.files import to_json
 from irg_jax.core.config.ranges import above, at_least, within
@@ -30,6 +30,7 @@ from irg_jax.core.small_files import make_folder, write_json
 from irg_jax.core.storage import AnyPath
 from irg_jax.data import labelled
 from irg_jax.data.factory import make_processor
+from irg_jax.data.images import patchify
 from irg_jax.data.packing.layout import vit_columns
 from irg_jax.models.attention.spans import Spans
 from irg_jax.models.transformer import UnifiedTransformer
@@ -66,8 +67,8 @@ class ViTAloneConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        check(self.pictures, "pictures", "is empty; give an .npz file of labelled pictures")
-        check(self.held_out, "held_out", "is empty; give an .npz file of labelled pictures")
+        for name in ("pictures", "held_out"):
+            check(getattr(self, name), name, "is empty; give an .npz file of labelled pictures")
         at_least(self, 1, "steps", "batch_size")
         above(self, 0, "lr")
         within(self, 0, 2**32 - 1, "seed")
@@ -110,10 +111,7 @@ _Logits = Callable[[_Params, jax.Array], list[jax.Array]]
 
 def is_trained(folder: AnyPath) -> bool:
     """Whether ``train`` has finished in a folder."""
-    if not (folder / WEIGHTS / "checkpoints").is_dir():
-        return False
-    with Checkpointer(folder / WEIGHTS / "checkpoints", read_only=True, alone=True) as checkpoints:
-        return checkpoints.latest_step() is not None
+    return latest_step(folder / WEIGHTS) is not None
 
 
 def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[str, Any]:
@@ -179,9 +177,11 @@ def _read(path: str, stage: StageConfig) -> _Pictures:
             f"{path}: pictures are of {size} x {size} pixels, which data.vit_image makes {seen} x {seen}; draw them of "
             "that size"
         )
-    cut = [vit_columns(picture, geometry.vit_patch, geometry.vit_patches_per_side) for picture in found.pictures]
-    columns = {name: column for name, column in cut[0].items() if name != "patches"}
-    return _Pictures(np.stack([picture["patches"] for picture in cut]), columns, found.labels, found.classes)
+    # All but the patches is the same for every picture, because all are of one size.
+    columns = vit_columns(found.pictures[0], geometry.vit_patch, geometry.vit_patches_per_side)
+    del columns["patches"]
+    patches = np.stack([patchify(picture, geometry.vit_patch) for picture in found.pictures])
+    return _Pictures(patches, columns, found.labels, found.classes)
 
 
 def _make_logits(graphdef: nnx.GraphDef, pictures: _Pictures) -> _Logits:
