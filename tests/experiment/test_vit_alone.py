@@ -19,7 +19,7 @@ from irg_jax.experiment.run_folder import claim
 from irg_jax.sharding.mesh import make_mesh
 from irg_jax.training import trainer, vit_alone
 from tests.commands import SMALL
-from tests.training.labelled_squares import squares, write
+from tests.training.labelled_squares import write_both
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,17 +39,7 @@ def config(tmp_path_factory):
     c = ConfigDict(dict(stages=dict(stage1=load("template").copy_and_resolve_references())))
     c.stages.stage1.init_from = "{workdir}/vit"
     c.evaluate = ConfigDict(dict(dir="{workdir}/data/shapes", prompts=1, batch_size=1, seed=0))
-    c.vit = ConfigDict(
-        dict(
-            pictures=write(folder / "train.npz", **squares(20, seed=0)),
-            held_out=write(folder / "held_out.npz", **squares(9, seed=1)),
-            steps=3,
-            batch_size=8,
-            lr=1e-3,
-            warmup_steps=1,
-            seed=0,
-        )
-    )
+    c.vit = ConfigDict(dict(write_both(folder, 20, 9), steps=3, batch_size=8, lr=1e-3, warmup_steps=1, seed=0))
     small = {"optim.warmup_steps": 0} | SMALL  # in this order: fewer steps leave no room for a warm-up
     return replaced(parse_config(c), {f"stages.stage1.{key}": value for key, value in small.items()})
 

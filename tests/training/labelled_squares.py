@@ -20,6 +20,14 @@ def squares(count: int, seed: int, size: int = 32) -> dict[str, np.ndarray]:
     return {"pictures": pictures, "labels": labels, "classes": np.array([len(COLOURS), 4], np.int32)}
 
 
+def write_both(folder: pathlib.Path, train: int, held_out: int) -> dict[str, str]:
+    """Writes so many squares to learn from and to measure with; the paths as the config of the ViT alone names them."""
+    return {
+        "pictures": write(folder / "train.npz", **squares(train, seed=0)),
+        "held_out": write(folder / "held_out.npz", **squares(held_out, seed=1)),
+    }
+
+
 def write(path: pathlib.Path, **arrays: np.ndarray) -> str:
     """Saves arrays as an .npz file; its path."""
     np.savez(path, **arrays)

@@ -26,7 +26,7 @@ from irg_jax.training.program import build_program
 from irg_jax.training.vit_alone import ViTAloneConfig
 from tests import tiny
 from tests.commands import SMALL
-from tests.training.labelled_squares import squares, write
+from tests.training.labelled_squares import squares, write, write_both
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,7 @@ def stage():
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
-    return ViTAloneConfig(
-        pictures=write(folder / "train.npz", **squares(2000, seed=0)),
-        held_out=write(folder / "held_out.npz", **squares(203, seed=1)),
-        steps=120,
-        batch_size=64,
-        lr=4e-3,
-        warmup_steps=10,
-        seed=0,
-    )
+    return ViTAloneConfig(**write_both(folder, 2000, 203), steps=120, batch_size=64, lr=4e-3, warmup_steps=10, seed=0)
 
 
 @pytest.fixture(scope="module")
