@@ -1,16 +1,16 @@
-"""The vocabulary of the world: the canvas, its colours, shapes and places, and one placed object."""
+"""The vocabulary of the world: its colours, shapes and places, one placed object, and where the places are."""
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 
 SIZE = 32  # canvas side in pixels; every function takes any multiple of 16 from 32 up
-
-BACKGROUND = np.array([238, 238, 238], np.int64)
 OUTLINE = np.array([40, 40, 40], np.int64)
 
-# Blending with the background keeps the direction BACKGROUND - rgb, so it identifies washed-out colours. These six are
-# at least 20 degrees from each other, and at least 25 without the grey part.
+# Blending with the background keeps the direction background - rgb, so it identifies washed-out colours. On every
+# background that the world draws, these six are at least 18 degrees from each other.
 PALETTE = {
     "red": (220, 20, 60),
     "orange": (250, 135, 15),
@@ -21,18 +21,40 @@ PALETTE = {
 }
 COLOURS = tuple(PALETTE)
 SHAPES = ("circle", "square", "triangle", "diamond", "cross")
-# Place -> (row, column) of its cell; a cell is a quarter of the canvas.
-PLACES = {"northwest": (0, 0), "northeast": (0, 1), "southwest": (1, 0), "southeast": (1, 1)}
-NUMBERS = ("zero", "one", "two", "three", "four")
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
+
+_ROWS = ("north", "", "south")
+_COLUMNS = ("west", "", "east")
+# Every place of the larger grid in reading order; the smaller grid has its corners.
+PLACES = tuple((row + column) or "centre" for row in _ROWS for column in _COLUMNS)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlacedObject:
-    """One object: its colour (a key of ``PALETTE``), shape (one of ``SHAPES``) and place (a key of ``PLACES``)."""
+    """One object: its colour (a key of ``PALETTE``), shape (one of ``SHAPES``) and place (one of ``PLACES``)."""
 
     colour: str
     shape: str
     place: str
+
+
+def grid_side(size: int) -> int:
+    """Places along each side of a canvas of ``size`` pixels: 2 below 48 pixels, else 3."""
+    return 2 if size < 48 else 3
+
+
+def cell_side(size: int) -> int:
+    """Side in pixels, even, of the square that one place has on a canvas of ``size`` pixels."""
+    return 2 * -(-size // (2 * grid_side(size)))
+
+
+@functools.cache
+def centres(size: int) -> Mapping[str, tuple[int, int]]:
+    """The centre (x, y) in pixels of each place of a canvas, in reading order."""
+    grid = grid_side(size)
+    names = [name for i, name in enumerate(PLACES) if grid == 3 or (i // 3 != 1 and i % 3 != 1)]
+    at = [(2 * i + 1) * size // (2 * grid) for i in range(grid)]
+    return {name: (at[i % grid], at[i // grid]) for i, name in enumerate(names)}
 
 
 def with_article(words: str) -> str:

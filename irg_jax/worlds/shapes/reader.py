@@ -1,67 +1,152 @@
-"""Detects the objects of an image and their places from the pixels alone.
+"""Reads a picture back from its pixels alone: its background, its objects, and the flaws of its execution.
 
-The colour of a connected component of foreground pixels is the direction of its contrast to the background. It is an
-object if it matches the good or the weak rendering of some shape in that colour; anything else (noise, smudges,
-gradients) is ignored.
+The background is a plane for each channel, fitted to what is not in the foreground. A connected component of the
+foreground is an object if some rendering of the world, of any size, tilt and execution, comes close to its pixels; what
+does not (noise, smudges, gradients) is ignored. The execution is the one whose renderings come closest to all objects
+together.
 """
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from irg_jax.core.errors import UserError
-from irg_jax.worlds.shapes.objects import BACKGROUND, COLOURS, PALETTE, PLACES, SHAPES
-from irg_jax.worlds.shapes.render import good_cell, weak_cell
+from irg_jax.worlds.shapes.objects import (
+    COLOURS,
+    OUTLINE,
+    PALETTE,
+    SHAPES,
+    PlacedObject,
+    cell_side,
+    centres,
+    grid_side,
+)
+from irg_jax.worlds.shapes.picture import FLAWS, SIZES, TILTS
+from irg_jax.worlds.shapes.render import coverage
 
-FOREGROUND = 48.0  # distance to the background in levels: four times the noise to tolerate, under half a weak yellow
+FOREGROUND = 46.0  # distance to the background in levels; noise has up to 38 and a faded yellow 100
 MIN_MATCH = 0.85  # cosine similarity to the best rendering
-MIN_CHROMA = 18.0  # mean distance to grey in levels; a weak green cross has 40
-MIN_COSINE = 0.8  # cosine of the angle to the nearest colour; neighbours are 25 degrees apart or more
+MIN_CHROMA = 8.0  # mean distance to grey in levels; a faded and ragged green cross has 12
+MIN_COSINE = 0.8  # cosine of the angle to the nearest colour
+MIN_NOISE = 8.0  # standard deviation of the background in levels; a texture has 3, noise 12.7
+
+# Every execution of an object: no outlines or with them, sharp, blurred or ragged, vivid or faded.
+_EXECUTIONS = tuple(
+    frozenset({*outline, *edge, *fade})
+    for outline in ((), ("no outlines",))
+    for edge in ((), ("blurred",), ("ragged",))
+    for fade in ((), ("faded",))
+)
+
+
+class Geometry(NamedTuple):
+    """Shape, size (one of ``SIZES``) and tilt (one of ``TILTS``) of an object."""
+
+    shape: str
+    size: int
+    tilt: int
+
+
+_GEOMETRIES = tuple(
+    Geometry(shape, size, tilt) for shape in SHAPES for size in SIZES for tilt in TILTS if tilt == 0 or shape != "circle"
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class SeenObject:
-    """One object found in an image; lengths are in pixels.
+    """One object found in a picture; lengths are in pixels.
 
     Attributes:
       colour: a key of ``PALETTE``.
       shape: one of ``SHAPES``.
-      place: the key of ``PLACES`` whose cell is nearest.
-      corner: (row, column) of the top left pixel of the cell that the object fills; may be outside the image.
+      place: the place whose centre is nearest.
+      size: one of ``picture.SIZES``.
+      tilt: one of ``picture.TILTS``.
+      centre: (x, y).
       box: tight box (left, top, right, bottom) of its pixels, right and bottom exclusive.
     """
 
     colour: str
     shape: str
     place: str
-    corner: tuple[int, int]
+    size: int
+    tilt: int
+    centre: tuple[int, int]
     box: tuple[int, int, int, int]
 
+    @property
+    def thing(self) -> PlacedObject:
+        """What a plan would say of it."""
+        return PlacedObject(self.colour, self.shape, self.place)
 
-def read_image(image: np.ndarray) -> tuple[SeenObject, ...]:
-    """All objects of an image, sorted by position from the northwest.
+
+@dataclasses.dataclass(frozen=True)
+class SeenPicture:
+    """What a picture shows.
+
+    Attributes:
+      objects: sorted by place, in reading order.
+      flaws: of ``FLAWS``, in their order; those of objects are none where there is no object.
+      background: colour of each pixel without texture and noise, float64 [S, S, 3].
+    """
+
+    objects: tuple[SeenObject, ...]
+    flaws: tuple[str, ...]
+    background: np.ndarray
+
+    @property
+    def things(self) -> tuple[PlacedObject, ...]:
+        """What a plan would say of its objects; of two in the same place, the larger one."""
+        at: dict[str, SeenObject] = {}
+        for seen in self.objects:
+            if seen.place not in at or _area(seen.box) > _area(at[seen.place].box):
+                at[seen.place] = seen
+        return tuple(seen.thing for seen in at.values())
+
+
+def read_picture(image: np.ndarray) -> SeenPicture:
+    """Reads a picture: one of the world's, or a model's attempt at one.
 
     Args:
-      image: uint8 [S, S, 3], S a multiple of 16 from 32 up: good, weak, or a model's attempt at either.
-
-    Returns:
-      The objects found; () for an image without any.
+      image: uint8 [S, S, 3], S a multiple of 16 from 32 up.
 
     Raises:
       UserError: the array is not such an image.
     """
     check_image(image)
-    cell = image.shape[0] // 2
-    contrast = BACKGROUND - image.astype(np.float64)
-    foreground = _foreground(contrast)
-    found = []
-    for mask in _candidates(foreground):
-        seen = _classify(mask, foreground, contrast, cell)
-        if seen:
-            found.append(seen)
-    return tuple(sorted(found, key=lambda seen: (seen.corner, seen.box)))
+    size = image.shape[0]
+    background, foreground = _background(image)
+    contrast = background - image.astype(np.float64)
+    masks = list(_candidates(foreground, size))
+    # What hangs loosely around an object, such as the pieces of a ragged edge, belongs to it.
+    others = np.logical_or.reduce(masks) if masks else foreground
+    roughness = _roughness(contrast, foreground)
+    found = [
+        candidate
+        for mask in masks
+        if (candidate := _Candidate.find(mask, others & ~mask, contrast, background, 3 * roughness**2))
+    ]
+    flaws: set[str] = set()
+    objects: list[SeenObject] = []
+    if found:
+        total = np.sum([candidate.distances.min(0) / candidate.energy for candidate in found], axis=0)
+        execution = int(total.argmin())
+        flaws |= _EXECUTIONS[execution]
+        objects = [seen for candidate in found if (seen := candidate.seen(execution, size))]
+    if roughness > MIN_NOISE:
+        flaws.add("noisy")
+    order = list(centres(size))
+    objects.sort(key=lambda seen: (order.index(seen.place), seen.box))
+    return SeenPicture(tuple(objects), tuple(flaw for flaw in FLAWS if flaw in flaws), background)
+
+
+def read_objects(image: np.ndarray) -> tuple[SeenObject, ...]:
+    """The objects of a picture, see ``read_picture``."""
+    return read_picture(image).objects
 
 
 def check_image(image: np.ndarray) -> None:
@@ -85,39 +170,70 @@ def chroma(contrast: np.ndarray) -> np.ndarray:
     return contrast - contrast.mean(-1, keepdims=True)
 
 
-@functools.cache
-def palette_chroma() -> np.ndarray:
-    """The chroma of every colour of the palette against the background, float64 [6, 3]."""
-    return chroma(BACKGROUND - np.array(list(PALETTE.values()), np.float64))
+def _background(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The background, float64 [S, S, 3], and which pixels are in the foreground, bool [S, S]."""
+    size = image.shape[0]
+    pixels = image.astype(np.float64)
+    at = (2 * np.arange(size) + 1 - size) / size
+    x, y = (part.ravel() for part in np.meshgrid(at, at))
+    basis = np.stack([np.ones_like(x), x, y], 1)
+    edge = np.ones((size, size), bool)
+    edge[2:-2, 2:-2] = False
+    # Objects keep away from the edge, where the background starts from; medians, in case that a model's do not.
+    plane = np.broadcast_to(np.median(pixels[edge], axis=0), pixels.shape)
+    for _ in range(3):
+        foreground = np.square(plane - pixels).sum(-1) > FOREGROUND**2
+        behind = ~_grow(foreground, size // 16).ravel()
+        if behind.sum() < size:  # hardly any background
+            break
+        weights, *_ = np.linalg.lstsq(basis[behind], pixels.reshape(-1, 3)[behind], rcond=None)
+        plane = np.clip((basis @ weights).reshape(pixels.shape), 0, 255)
+    return plane, np.square(plane - pixels).sum(-1) > FOREGROUND**2
 
 
-def _foreground(contrast: np.ndarray) -> np.ndarray:
-    return np.square(contrast).sum(-1) > FOREGROUND**2
+def _grow(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """``mask`` and all within so many pixels of it."""
+    side = mask.shape[0]
+    for _ in range(pixels):
+        padded = np.pad(mask, 1)
+        mask = np.logical_or.reduce([padded[i : i + side, j : j + side] for i in range(3) for j in range(3)])
+    return mask
 
 
-def _candidates(foreground: np.ndarray) -> Iterator[np.ndarray]:
-    """The candidate masks: components, split along the middle of the canvas if noise connects two cells.
+def _roughness(contrast: np.ndarray, foreground: np.ndarray) -> float:
+    """The standard deviation of the background around its plane, in levels of grey."""
+    behind = ~_grow(foreground, foreground.shape[0] // 16)
+    return float(contrast.mean(-1)[behind].std()) if behind.any() else 0.0
 
-    Masks that touch the edge of the canvas, or of a cell after a split, are left out: gradients do, objects do not.
+
+def _candidates(foreground: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The masks that are large enough for an object: components, split along the cells' borders if they fill two cells.
+
+    Masks that follow the edge of the canvas, or of a cell after a split, are left out: gradients do, objects do not.
     """
-    cell = foreground.shape[0] // 2
+    cell, grid = cell_side(size), grid_side(size)
+    enough = cell * cell // 12
+    borders = [i * size // grid for i in range(grid + 1)]
+    spans = [slice(*pair) for pair in itertools.pairwise(borders)]
+    areas = [(rows, columns) for rows in spans for columns in spans]
     for mask in _components(foreground):
-        left, top, right, bottom = _box(mask)
-        if max(right - left, bottom - top) <= cell * 5 // 4:
-            if _on_the_edge(mask) <= cell // 4:
+        if mask.sum() < enough:
+            continue
+        filled = [area for area in areas if mask[area].sum() >= enough]
+        if len(filled) < 2:
+            if _on_the_edge(mask) <= cell:
                 yield mask
             continue
-        for row, column in PLACES.values():
-            area = np.s_[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell]
+        for area in filled:
             for part in _components(mask[area]):
-                if _on_the_edge(part) <= cell // 4:
-                    quarter = np.zeros_like(mask)
-                    quarter[area] = part
-                    yield quarter
+                if part.sum() >= enough and _on_the_edge(part) <= cell:
+                    own = np.zeros_like(mask)
+                    own[area] = part
+                    yield own
 
 
 def _components(foreground: np.ndarray) -> Iterator[np.ndarray]:
-    """The masks of the 4-connected components, bool [S, S] each."""
+    """The masks of the 4-connected components, bool [H, W] each."""
     width = foreground.shape[1] + 2  # a margin on all sides, so that the flood fill needs no bounds check
     unvisited = np.pad(foreground, 1).ravel().tolist()
     for start in np.flatnonzero(unvisited).tolist():
@@ -140,35 +256,8 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-@functools.cache
-def _templates(colour: str, cell: int) -> np.ndarray:
-    """Contrast of the good, then of the weak rendering of every shape, each with norm 1, [2 * 5, cell, cell, 3]."""
-    renderings = np.stack([draw(colour, shape, cell) for draw in (good_cell, weak_cell) for shape in SHAPES])
-    contrast = BACKGROUND - renderings.astype(np.float64)
-    return contrast / np.sqrt(np.square(contrast).sum((1, 2, 3), keepdims=True))
-
-
-def _classify(mask: np.ndarray, foreground: np.ndarray, contrast: np.ndarray, cell: int) -> SeenObject | None:
-    if mask.sum() < cell * cell // 8:
-        return None
-    colour = _colour(contrast[mask])
-    if colour is None:
-        return None
-    box = _box(mask)
-    # Noise at the edge moves the box, so the cell is searched around the box's centre.
-    reach = cell * 3 // 16
-    row = (box[1] + box[3] - cell) // 2 - reach
-    column = (box[0] + box[2] - cell) // 2 - reach
-    own = np.pad(np.where((foreground & ~mask)[..., None], 0.0, contrast), ((cell, cell), (cell, cell), (0, 0)))
-    window = own[row + cell : row + 2 * cell + 2 * reach, column + cell : column + 2 * cell + 2 * reach]
-    shifted = np.lib.stride_tricks.sliding_window_view(window, (cell, cell), (0, 1))
-    # Normalized by everything nearby, so that pixels outside the shifted cell count against a match.
-    match = np.tensordot(_templates(colour, cell), shifted, ((1, 2, 3), (3, 4, 2))) / np.linalg.norm(window)
-    best, down, across = np.unravel_index(int(match.argmax()), match.shape)
-    if match[best, down, across] < MIN_MATCH:
-        return None
-    corner = (row + int(down), column + int(across))
-    return SeenObject(colour, SHAPES[best % len(SHAPES)], _nearest_place(corner, cell), corner, box)
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _on_the_edge(mask: np.ndarray) -> int:
@@ -176,18 +265,121 @@ def _on_the_edge(mask: np.ndarray) -> int:
     return int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
 
 
-def _colour(contrast: np.ndarray) -> str | None:
+def _colour(contrast: np.ndarray, behind: np.ndarray) -> str | None:
     """The colour nearest to the mean direction of the pixels [N, 3]; None if they are grey or between two colours."""
     mean = chroma(contrast).mean(0)
     length = float(np.linalg.norm(mean))
     if length < MIN_CHROMA:
         return None
-    known = palette_chroma()
+    known = chroma(behind - np.array(list(PALETTE.values()), np.float64))
     cosines = known @ mean / (np.linalg.norm(known, axis=1) * length)
     best = int(cosines.argmax())
     return COLOURS[best] if cosines[best] >= MIN_COSINE else None
 
 
-def _nearest_place(corner: tuple[int, int], cell: int) -> str:
-    row, column = (min(1, max(0, (2 * start + cell) // (2 * cell))) for start in corner)
-    return next(place for place, where in PLACES.items() if where == (row, column))
+@functools.cache
+def _shares(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much of each pixel is outline and how much is colour, in every execution of every geometry.
+
+    Both are float64 [geometries·executions, W·W] in 0..1.
+    """
+    rims, insides = [], []
+    for geometry in _GEOMETRIES:
+        for flaws in _EXECUTIONS:
+            cover = coverage(*geometry, size, flaws - {"faded"})
+            scale = cover.full * (2 if "faded" in flaws else 1)
+            rims.append((cover.outer - cover.inner).ravel() / scale)
+            insides.append(cover.inner.ravel() / scale)
+    return np.array(rims), np.array(insides)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """What may be an object: how far the renderings of every geometry in every execution are from its pixels.
+
+    Attributes:
+      colour: its colour.
+      box: of its mask.
+      energy: squared norm of its pixels' contrast.
+      distances: squared distance at the best position, float64 [geometries, executions].
+      matches: cosine similarity there, float64 [geometries, executions].
+      corners: (row, column) of the top left pixel of the square there, int64 [geometries, executions, 2].
+    """
+
+    colour: str
+    box: tuple[int, int, int, int]
+    energy: float
+    distances: np.ndarray
+    matches: np.ndarray
+    corners: np.ndarray
+
+    @classmethod
+    def find(
+        cls, mask: np.ndarray, others: np.ndarray, contrast: np.ndarray, background: np.ndarray, noise: float
+    ) -> "_Candidate | None":
+        """Compares a component with all renderings of its colour; None if it is of no colour.
+
+        Args:
+          mask: of the component, bool [S, S].
+          others: of what does not belong to it.
+          contrast: of the picture to its background, float64 [S, S, 3].
+          background: float64 [S, S, 3].
+          noise: squared contrast that a pixel of the background has on average.
+        """
+        size = mask.shape[0]
+        cell = cell_side(size)
+        behind = background[mask].mean(0)
+        colour = _colour(contrast[mask], behind)
+        if colour is None:
+            return None
+        box = _box(mask)
+        # Noise at the edge moves the box, so the square is searched around the box's centre.
+        reach = cell // 8
+        row, column = (box[1] + box[3] - cell) // 2 - reach, (box[0] + box[2] - cell) // 2 - reach
+        own = np.pad(np.where(others[..., None], 0.0, contrast), ((cell, cell), (cell, cell), (0, 0)))
+        window = own[row + cell : row + 2 * cell + 2 * reach, column + cell : column + 2 * cell + 2 * reach]
+        # Squared distances by their expansion, |pixels|² − 2·overlap + |rendering|².
+        energy = float(np.square(window).sum())
+        dark, bright = behind - OUTLINE, behind - np.array(PALETTE[colour], np.float64)
+        rim, inside = _shares(size)
+        norms = _norms(size, float(dark @ dark), float(bright @ bright), float(dark @ bright))
+        squares = np.lib.stride_tricks.sliding_window_view(window, (cell, cell), (0, 1))
+        steps = squares.shape[:2]
+        flat = squares.transpose(3, 4, 0, 1, 2).reshape(cell * cell, -1, 3)
+        overlap = rim @ (flat @ dark) + inside @ (flat @ bright)
+        best = overlap.argmax(1)
+        overlap = np.take_along_axis(overlap, best[:, None], 1)[:, 0]
+        signal = max(energy - noise * (window.shape[0] * window.shape[1] - mask.sum()), 0.5 * energy)
+        kinds = (len(_GEOMETRIES), len(_EXECUTIONS))
+        corners = np.stack(np.unravel_index(best, steps), 1) + (row, column)
+        return cls(
+            colour,
+            box,
+            energy,
+            (energy - 2 * overlap + norms).reshape(kinds),
+            (overlap / np.sqrt(norms * signal)).reshape(kinds),
+            corners.reshape(*kinds, 2),
+        )
+
+    def seen(self, execution: int, size: int) -> SeenObject | None:
+        """The object in this execution of the whole picture; None if no rendering comes close to it."""
+        best = int(self.distances[:, execution].argmin())
+        if self.matches[best].max() < MIN_MATCH:
+            return None
+        geometry, half = _GEOMETRIES[best], cell_side(size) // 2
+        row, column = self.corners[best, execution].tolist()
+        at = column + half, row + half
+        place = min(centres(size).items(), key=lambda item: (item[1][0] - at[0]) ** 2 + (item[1][1] - at[1]) ** 2)[0]
+        return SeenObject(self.colour, geometry.shape, place, geometry.size, geometry.tilt, at, self.box)
+
+
+def _norms(size: int, dark: float, bright: float, both: float) -> np.ndarray:
+    """Squared norm of the contrast of every rendering, from the products of its two colours' contrasts."""
+    rims, insides, overlaps = _square_sums(size)
+    return rims * dark + insides * bright + 2 * overlaps * both
+
+
+@functools.cache
+def _square_sums(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rim, inside = _shares(size)
+    return np.square(rim).sum(1), np.square(inside).sum(1), (rim * inside).sum(1)
