@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irg_jax.worlds.shapes.objects import COLOURS, PLACES, SHAPES, PlacedObject
+from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject
 from irg_jax.worlds.shapes.scene import RELATIONS, Scene, Wanted
 
 SPLITS = ("train", "held_out")
 # Chosen so that the held-out single objects cover at least four colours and four shapes.
 SALT = "shapes-6"
 
-_CELLS = tuple(PLACES)
+_CELLS = ("northwest", "northeast", "southwest", "southeast")
 # The pairs of places (first object, second object) that show each relation.
 _PLACES_OF = {
     "left of": (("northwest", "northeast"), ("southwest", "southeast")),
@@ -44,7 +44,7 @@ def draw_scene(rng: np.random.Generator, kind: str, split: str) -> Scene:
 
 def _draw_any(rng: np.random.Generator, kind: str) -> Scene:
     pair = kind in ("two_object", "position", "color_attr")
-    count = int(rng.integers(1, len(PLACES) + 1)) if kind == "counting" else 1
+    count = int(rng.integers(1, len(_CELLS) + 1)) if kind == "counting" else 1
     shapes = [SHAPES[i] for i in rng.permutation(len(SHAPES))[: 1 + pair]]
     if kind == "color_attr":  # two different colours, so that they can be attributed wrongly
         colours = [COLOURS[i] for i in rng.permutation(len(COLOURS))[:2]]

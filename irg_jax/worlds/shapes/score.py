@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from irg_jax.worlds.shapes.detail import detail
-from irg_jax.worlds.shapes.faults import Fault
+from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.objects import PlacedObject, with_article
-from irg_jax.worlds.shapes.reader import SeenObject, read_image
+from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture, read_picture
 from irg_jax.worlds.shapes.scene import Scene, Wanted
 
 Box = tuple[int, int, int, int]
@@ -23,13 +23,13 @@ class Score:
       correct: whether it shows what the prompt asks for, and nothing else.
       reasons: one sentence for each thing that is wrong; () if ``correct``.
       detail: how detailed its objects are, in [0, 1]; 1.0 for a good rendering.
-      objects: the objects found in the image.
+      seen: what was found in the image.
     """
 
     correct: bool
     reasons: tuple[str, ...]
     detail: float
-    objects: tuple[SeenObject, ...]
+    seen: SeenPicture
 
 
 def score_image(image: np.ndarray, scene: Scene) -> Score:
@@ -45,16 +45,17 @@ def score_image(image: np.ndarray, scene: Scene) -> Score:
     Raises:
       UserError: the array is not such an image.
     """
-    objects = read_image(image)
-    by_shape = {item.shape: [seen for seen in objects if seen.shape == item.shape] for item in scene.wanted}
+    seen = read_picture(image)
+    objects = seen.objects
+    by_shape = {item.shape: [thing for thing in objects if thing.shape == item.shape] for item in scene.wanted}
     reasons = [reason for item in scene.wanted for reason in _unmet(item, by_shape[item.shape])]
-    for shape in sorted({seen.shape for seen in objects} - set(by_shape)):
+    for shape in sorted({thing.shape for thing in objects} - set(by_shape)):
         reasons.append(f"{with_article(shape)} is there that the prompt does not ask for")
     if scene.relation and all(by_shape.values()):
         first, second = (by_shape[item.shape] for item in scene.wanted)
         if not all(scene.relation in relative_position(a.box, b.box) for a in first for b in second):
             reasons.append(f"the {scene.wanted[0].shape} is not {scene.relation} the {scene.wanted[1].shape}")
-    return Score(not reasons, tuple(reasons), detail(image, objects), objects)
+    return Score(not reasons, tuple(reasons), detail(image, seen), seen)
 
 
 def _unmet(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
@@ -82,27 +83,6 @@ def relative_position(a: Box, b: Box) -> set[str]:
     return {relation for relation, holds in held.items() if holds}
 
 
-def compare_with_plan(image: np.ndarray, scene: Scene) -> list[Fault]:
-    """The faults of an image against the plan of ``scene``, in the plan's order; [] if every object is as planned.
-
-    An object that was not planned at all is not a fault here: ``score_image`` reports it.
-    """
-    seen = {PlacedObject(thing.colour, thing.shape, thing.place) for thing in read_image(image)}
-    extra = sorted(seen - set(scene.objects), key=dataclasses.astuple)
-    faults = []
-    for planned in scene.objects:
-        if planned not in seen:
-            fault, culprit = _explain(planned, extra)
-            faults.append(fault)
-            extra = [thing for thing in extra if thing != culprit]
-    return faults
-
-
-def _explain(planned: PlacedObject, extra: Sequence[PlacedObject]) -> tuple[Fault, PlacedObject | None]:
-    for thing in extra:
-        if (thing.shape, thing.place) == (planned.shape, planned.place):
-            return Fault("miscoloured", planned, thing.colour), thing
-    for thing in extra:
-        if (thing.colour, thing.shape) == (planned.colour, planned.shape):
-            return Fault("misplaced", planned, thing.place), thing
-    return Fault("missing", planned), None
+def compare_with_plan(seen: SeenPicture, planned: Sequence[PlacedObject]) -> tuple[Fault, ...]:
+    """The faults of what was read from an image against a plan, see ``faults.compare``."""
+    return compare(planned, seen.things, seen.flaws)

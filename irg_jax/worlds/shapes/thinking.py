@@ -1,17 +1,47 @@
-"""Both thinkings: written from the scene, and parsed back from any text."""
+"""Both thinkings: written from plans and pictures, and parsed back from any text.
 
+Thinking 2 gives the evidence before the verdict: first what is seen, place by place, before any planned word; then each
+planned object with the seen and the planned word of every attribute side by side; then the places that nobody planned;
+and only then, in a sentence each, what is wrong.
+"""
+
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from irg_jax.worlds.shapes.faults import Fault
-from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, in_words
+from irg_jax.worlds.shapes.faults import Fault, compare
+from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, in_words, with_article
+from irg_jax.worlds.shapes.picture import FLAWS
 
 HEADINGS = (
     "### Detailed Explanation of Required Improvements:",
     "### Step-by-Step Modification Guidance:",
     "### Final Comprehensive Prompt for the Improved Image:",
 )
-NO_FAULT = "Nothing is missing."
+NO_FAULT = "Nothing is wrong."
+EXPLANATION = "Keep all that is right as it is."
+
+# The word for each aspect of the execution: as it should be, and by flaw.
+_ASPECTS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("outlined", {"no outlines": "bare"}),
+    ("sharp", {"blurred": "blurred", "ragged": "ragged"}),
+    ("vivid", {"faded": "faded"}),
+    ("even", {"noisy": "noisy"}),
+)
+_FLAW_SENTENCES = {
+    "no outlines": "The outlines are missing.",
+    "blurred": "The edges are blurred.",
+    "ragged": "The edges are ragged.",
+    "faded": "The colours are faded.",
+    "noisy": "The background is noisy.",
+}
+_FLAW_REMEDIES = {
+    "no outlines": "Draw dark outlines.",
+    "blurred": "Sharpen the edges.",
+    "ragged": "Smooth the edges.",
+    "faded": "Strengthen the colours.",
+    "noisy": "Clean the background.",
+}
 
 _COLOUR, _SHAPE, _PLACE = (f"({'|'.join(words)})" for words in (COLOURS, SHAPES, PLACES))
 _OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} {_PLACE}\b", re.IGNORECASE)
@@ -19,13 +49,40 @@ _PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: (.*?)\.\s*</think>\s*",
 _PARTS = re.compile(
     r"\s*<think>(.*?)" + "".join(rf"\n{re.escape(heading)}\n(.*?)" for heading in HEADINGS) + r"</think>\s*", re.DOTALL
 )
-_MISSING = re.compile(rf"\bThe {_COLOUR} {_SHAPE} {_PLACE} is missing\.")
-_MISCOLOURED = re.compile(rf"\bThe {_SHAPE} {_PLACE} is {_COLOUR} instead of {_COLOUR}\.")
-_MISPLACED = re.compile(rf"\bThe {_COLOUR} {_SHAPE} is {_PLACE} instead of {_PLACE}\.")
+_SEEN = re.compile(r"Seen: (.*?); (\w+), (\w+), (\w+), (\w+)\.")
+_SEEN_PLACE = re.compile(rf"{_PLACE} (?:nothing|{_COLOUR} {_SHAPE})")
+# Every sentence about content, and which words of it are of the planned and of the seen object, in the order colour,
+# shape, place: a number is a group of the pattern.
+_SENTENCES: dict[str, tuple[str, tuple[int, int, int] | None, tuple[int, int, int] | None]] = {
+    "missing": (rf"The {_COLOUR} {_SHAPE} {_PLACE} is missing\.", (1, 2, 3), None),
+    "extra": (rf"The {_COLOUR} {_SHAPE} {_PLACE} is extra\.", None, (1, 2, 3)),
+    "too few": (rf"One {_COLOUR} {_SHAPE} {_PLACE} is lacking\.", (1, 2, 3), None),
+    "too many": (rf"One {_COLOUR} {_SHAPE} {_PLACE} is too many\.", None, (1, 2, 3)),
+    "miscoloured": (rf"The {_SHAPE} {_PLACE} is {_COLOUR} instead of {_COLOUR}\.", (4, 1, 2), (3, 1, 2)),
+    "misshapen": (rf"The {_COLOUR} {_SHAPE} {_PLACE} should be an? {_SHAPE}\.", (1, 4, 3), (1, 2, 3)),
+    "replaced": (rf"The {_COLOUR} {_SHAPE} {_PLACE} should be an? {_COLOUR} {_SHAPE}\.", (4, 5, 3), (1, 2, 3)),
+    "misplaced": (rf"The {_COLOUR} {_SHAPE} is {_PLACE} instead of {_PLACE}\.", (1, 2, 4), (1, 2, 3)),
+}
+_FAULTS = {kind: re.compile(pattern) for kind, (pattern, _, _) in _SENTENCES.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reflection:
+    """What a thinking 2 says.
+
+    Attributes:
+      seen: the objects that it says it sees, with None where it does not say so in the form of ``write_reflection``.
+      flaws: those of ``FLAWS`` that it says it sees; None likewise.
+      faults: what it says is wrong; None if it neither names a fault nor says that nothing is wrong.
+    """
+
+    seen: frozenset[PlacedObject] | None
+    flaws: frozenset[str] | None
+    faults: frozenset[Fault] | None
 
 
 def write_plan(objects: Sequence[PlacedObject]) -> str:
-    """Thinking 1: the plan of an image of one to four objects, inside ``<think> … </think>``."""
+    """Thinking 1: the plan of an image of one to six objects, inside ``<think> … </think>``."""
     noun = "object" if len(objects) == 1 else "objects"
     return f"<think> I plan {NUMBERS[len(objects)]} {noun}: {', '.join(map(in_words, objects))}. </think>"
 
@@ -39,17 +96,55 @@ def parse_plan(text: str) -> list[PlacedObject] | None:
     return objects
 
 
-def write_reflection(objects: Sequence[PlacedObject], fault: Fault | None) -> str:
-    """Thinking 2 about the weak image of the planned ``objects`` with ``fault``, in the fixed four-part format."""
-    step = f"1. {_remedy(fault)} 2. Sharpen, saturate, outline." if fault else "1. Sharpen, saturate, outline."
-    listed = ", ".join(map(in_words, objects))
+def write_reflection(
+    planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], flaws: Iterable[str], places: Sequence[str]
+) -> str:
+    """Thinking 2 about a weak picture, in the fixed four-part format.
+
+    Args:
+      planned: the plan.
+      seen: what the picture shows.
+      flaws: of its execution, of ``FLAWS``.
+      places: of the canvas, in reading order.
+    """
+    seen, flaws = tuple(seen), tuple(flaws)
+    faults = compare(planned, seen, flaws)
+    listed = ", ".join(map(in_words, planned))
+    steps = " ".join(f"{i}. {remedy}" for i, remedy in enumerate(map(write_remedy, faults), 1)) or "1. Keep it."
     parts = (
-        f"<think> Soft, pale, no outlines. {_sentence(fault) if fault else NO_FAULT}",
-        "Edges must be sharp, colours vivid, outlines dark.",
-        step,
-        f"{listed[0].upper()}{listed[1:]}; vivid, sharp, outlined. </think>",
+        f"<think> {write_seen(seen, flaws, places)} {write_evidence(planned, seen, places)} {write_faults(faults)}",
+        EXPLANATION,
+        steps,
+        f"{listed[0].upper()}{listed[1:]}. </think>",
     )
     return parts[0] + "".join(f"\n{heading}\n{part}" for heading, part in zip(HEADINGS, parts[1:], strict=True))
+
+
+def write_seen(seen: Iterable[PlacedObject], flaws: Iterable[str], places: Sequence[str]) -> str:
+    """What a picture shows, place by place, and how it is executed."""
+    at, have = {thing.place: thing for thing in seen}, set(flaws)
+    listed = ", ".join(f"{place} {_called(at.get(place))}" for place in places)
+    words = [next((word for flaw, word in bad.items() if flaw in have), good) for good, bad in _ASPECTS]
+    return f"Seen: {listed}; {', '.join(words)}."
+
+
+def write_evidence(planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], places: Sequence[str]) -> str:
+    """What is seen against what is planned, object by object and word by word, then the places without a plan."""
+    at = {thing.place: thing for thing in seen}
+    checks = []
+    for thing in planned:
+        there = at.get(thing.place)
+        words = [(getattr(there, name) if there else "nothing", getattr(thing, name)) for name in ("colour", "shape")]
+        verdicts = ", ".join(f"{a} for {b} {_verdict(a == b)}" for a, b in words)
+        checks.append(f"{thing.colour} {thing.shape} {thing.place}, {verdicts}")
+    free = [place for place in places if place not in {thing.place for thing in planned}]
+    elsewhere = ", ".join(f"{place} {_called(at.get(place))} {_verdict(place not in at)}" for place in free)
+    return f"Planned: {'; '.join(checks)}." + (f" Elsewhere: {elsewhere}." if free else "")
+
+
+def write_faults(faults: Sequence[Fault]) -> str:
+    """A sentence for every fault, or the one that says that there is none."""
+    return " ".join(map(write_fault, faults)) or NO_FAULT
 
 
 def has_four_parts(text: str) -> bool:
@@ -57,21 +152,40 @@ def has_four_parts(text: str) -> bool:
     return _parts(text) is not None
 
 
-def parse_faults(text: str) -> list[Fault] | None:
-    """The faults that a thinking 2 names in its opening; [] if it says that nothing is missing.
-
-    None if the text does not have the four parts, or its opening says neither.
-    """
+def parse_reflection(text: str) -> Reflection | None:
+    """What a thinking 2 says in its opening; None if ``text`` does not have the four parts."""
     parts = _parts(text)
     if parts is None:
         return None
-    opening = parts[0]
-    faults = [Fault("missing", PlacedObject(*found)) for found in _MISSING.findall(opening)]
-    for shape, place, seen, colour in _MISCOLOURED.findall(opening):
-        faults.append(Fault("miscoloured", PlacedObject(colour, shape, place), seen))
-    for colour, shape, seen, place in _MISPLACED.findall(opening):
-        faults.append(Fault("misplaced", PlacedObject(colour, shape, place), seen))
-    return faults if faults or NO_FAULT in opening else None
+    seen, flaws = _parse_seen(parts[0])
+    return Reflection(seen, flaws, _parse_faults(parts[0]))
+
+
+def _parse_seen(opening: str) -> tuple[frozenset[PlacedObject] | None, frozenset[str] | None]:
+    found = _SEEN.search(opening)
+    if found is None:
+        return None, None
+    things = [_SEEN_PLACE.fullmatch(item) for item in found[1].split(", ")]
+    seen = None
+    if all(things):
+        seen = frozenset(PlacedObject(thing[2], thing[3], thing[1]) for thing in things if thing and thing[2])
+    flaws = set()
+    for word, (good, bad) in zip(found.groups()[1:], _ASPECTS, strict=True):
+        flaw = next((flaw for flaw, name in bad.items() if name == word), None)
+        if flaw is None and word != good:
+            return seen, None
+        flaws |= {flaw} if flaw else set()
+    return seen, frozenset(flaws)
+
+
+def _parse_faults(opening: str) -> frozenset[Fault] | None:
+    faults = set()
+    for kind, (_, planned, seen) in _SENTENCES.items():
+        for found in _FAULTS[kind].finditer(opening):
+            sides = [PlacedObject(*(found[i] for i in side)) if side else None for side in (planned, seen)]
+            faults.add(Fault(kind, *sides))
+    faults |= {Fault(flaw) for flaw, sentence in _FLAW_SENTENCES.items() if sentence in opening}
+    return frozenset(faults) if faults or NO_FAULT in opening else None
 
 
 def _parts(text: str) -> tuple[str, ...] | None:
@@ -87,19 +201,49 @@ def _listed(text: str) -> list[PlacedObject] | None:
     return objects if len(objects) == len(found) else None
 
 
-def _sentence(fault: Fault) -> str:
-    thing = fault.planned
-    if fault.kind == "missing":
-        return f"The {thing.colour} {thing.shape} {thing.place} is missing."
-    if fault.kind == "miscoloured":
-        return f"The {thing.shape} {thing.place} is {fault.seen} instead of {thing.colour}."
-    return f"The {thing.colour} {thing.shape} is {fault.seen} instead of {thing.place}."
+def _called(thing: PlacedObject | None) -> str:
+    return f"{thing.colour} {thing.shape}" if thing else "nothing"
 
 
-def _remedy(fault: Fault) -> str:
-    thing = fault.planned
-    if fault.kind == "missing":
-        return f"Add the {thing.colour} {thing.shape} {thing.place}."
+def _verdict(right: bool) -> str:
+    return "right" if right else "wrong"
+
+
+def write_fault(fault: Fault) -> str:
+    """The sentence that names a fault."""
+    if fault.kind in FLAWS:
+        return _FLAW_SENTENCES[fault.kind]
+    planned, seen = fault.planned, fault.seen
+    if planned is None:
+        assert seen is not None
+        if fault.kind == "extra":
+            return f"The {_called(seen)} {seen.place} is extra."
+        return f"One {_called(seen)} {seen.place} is too many."
+    if seen is None:
+        if fault.kind == "missing":
+            return f"The {_called(planned)} {planned.place} is missing."
+        return f"One {_called(planned)} {planned.place} is lacking."
     if fault.kind == "miscoloured":
-        return f"Paint the {thing.shape} {thing.place} {thing.colour}."
-    return f"Move the {thing.colour} {thing.shape} to the {thing.place}."
+        return f"The {seen.shape} {seen.place} is {seen.colour} instead of {planned.colour}."
+    if fault.kind == "misshapen":
+        return f"The {_called(seen)} {seen.place} should be {with_article(planned.shape)}."
+    if fault.kind == "replaced":
+        return f"The {_called(seen)} {seen.place} should be {with_article(_called(planned))}."
+    return f"The {_called(seen)} is {seen.place} instead of {planned.place}."
+
+
+def write_remedy(fault: Fault) -> str:
+    """What to do about a fault, as one step."""
+    if fault.kind in FLAWS:
+        return _FLAW_REMEDIES[fault.kind]
+    planned, seen = fault.planned, fault.seen
+    if planned is None:
+        assert seen is not None
+        return f"Remove the {_called(seen)} {seen.place}."
+    if seen is None:
+        return f"Add {with_article(_called(planned))} {planned.place}."
+    if fault.kind == "miscoloured":
+        return f"Paint the {seen.shape} {seen.place} {planned.colour}."
+    if fault.kind == "misplaced":
+        return f"Move the {_called(seen)} {planned.place}."
+    return f"Turn the {_called(seen)} {seen.place} into {with_article(_called(planned))}."

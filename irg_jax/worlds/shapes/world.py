@@ -8,10 +8,11 @@ from irg_jax.core.errors import UserError
 from irg_jax.data.images import encode_png
 from irg_jax.data.trajectory import Trajectory, content_hash
 from irg_jax.worlds.shapes.draw import SPLITS, draw_scene
-from irg_jax.worlds.shapes.faults import plant_fault
-from irg_jax.worlds.shapes.objects import SIZE
+from irg_jax.worlds.shapes.faults import draw_weak
+from irg_jax.worlds.shapes.objects import SIZE, centres
+from irg_jax.worlds.shapes.picture import improve
 from irg_jax.worlds.shapes.prompts import WORDINGS, write_prompt
-from irg_jax.worlds.shapes.render import render_good, render_weak
+from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.scene import KINDS
 from irg_jax.worlds.shapes.thinking import write_plan, write_reflection
 
@@ -48,14 +49,15 @@ def make_trajectory(seed: int, split: str, index: int, size: int = SIZE) -> Traj
     kind = KINDS[index % len(KINDS)]
     scene = draw_scene(rng, kind, split)
     prompt = write_prompt(scene, int(rng.integers(len(WORDINGS[kind]))))
-    fault, weak_objects = plant_fault(rng, scene.objects)
+    places = tuple(centres(size))
+    weak = draw_weak(rng, scene.objects, places)
     trajectory = Trajectory(
         key=f"{split}/{index:06d}",
         prompt=prompt,
         thinking1=write_plan(scene.objects),
-        image1=encode_png(render_weak(weak_objects, size)),
-        thinking2=write_reflection(scene.objects, fault),
-        image2=encode_png(render_good(scene.objects, size)),
+        image1=encode_png(render(weak, size)),
+        thinking2=write_reflection(scene.objects, weak.objects, weak.flaws, places),
+        image2=encode_png(render(improve(weak, scene.objects), size)),
         source="shapes",
         licence=LICENCE,
         scene=scene.to_json(),

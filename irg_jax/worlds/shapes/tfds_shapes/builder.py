@@ -28,8 +28,8 @@ class ShapesConfig(tfds.core.BuilderConfig):
 class Shapes(tfds.core.GeneratorBasedBuilder):
     """Two-turn trajectories of coloured shapes in the order of their index; images stay PNG bytes."""
 
-    VERSION = tfds.core.Version("2.0.0")
-    RELEASE_NOTES = {"2.0.0": "The fields source, licence, teachers and hash."}
+    VERSION = tfds.core.Version("3.0.0")
+    RELEASE_NOTES = {"3.0.0": "Free attributes, several faults, and evidence before the verdict."}
 
     def __init__(self, *, config: ShapesConfig | None = None, **kwargs: Any):
         super().__init__(config=config or ShapesConfig(), **kwargs)
