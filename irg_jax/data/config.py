@@ -34,14 +34,16 @@ class WorldConfig:
     Attributes:
       seed: of its records.
       train: training records.
-      held_out: held-out records.
+      held_out: held-out records; only trajectories (format irgl) have any.
       vocab: ids of the tokenizer trained on it.
+      size: side of its pictures in pixels, a multiple of 16 from 32 up.
     """
 
     seed: int
     train: int
     held_out: int
     vocab: int
+    size: int = 32
 
     def __post_init__(self) -> None:
         at_least(self, 0, "seed")
@@ -59,7 +61,8 @@ class SourceConfig:
       dir: folder of the data set.
       latents: irgl only: folder of ``irg_jax.encode_latents``, whose latents are read instead of encoding images in
         the step; empty for none.
-      world: irgl only: the generated data set to build if ``dir`` is missing; None builds nothing.
+      world: not for published and webdataset: the generated data set to build if ``dir`` is missing, trajectories or
+        the short samples of a base model; None builds nothing.
     """
 
     format: Literal["irgl", "published", "text_to_image", "webdataset", "editing", "llava"]
@@ -68,9 +71,8 @@ class SourceConfig:
     latents: str = ""
 
     def __post_init__(self) -> None:
-        check(
-            self.format == "irgl" or self.world is None, "world", f"format {self.format} is never built; set it to None"
-        )
+        built = self.format not in ("published", "webdataset")
+        check(built or self.world is None, "world", f"format {self.format} is never built; set it to None")
         check(self.format == "irgl" or not self.latents, "latents", f"format {self.format} has none; leave it empty")
 
 

@@ -24,7 +24,8 @@ from irg_jax.data.sources import editing, irgl, llava, text_to_image, trajectori
 from irg_jax.data.sources.trajectories import ModeSource, TrajectorySource
 from irg_jax.data.tokenizer import Tokenizer
 
-_CONVERSATIONS: dict[str, Callable[..., Source]] = {
+# How the data sets without trajectories are opened, by format.
+CONVERSATIONS: dict[str, Callable[..., Source]] = {
     "text_to_image": text_to_image.open_source,
     "webdataset": webdataset.open_source,
     "editing": editing.open_source,
@@ -142,7 +143,7 @@ def _open(
             source = ModeSourceWithLatents(found.source, mode, found.latents)
         return source, ModeSamples(found.index.arrays["rows"], mode, processor)
     published = where.format == "published"
-    source = irgl.open_source(where.dir, entry.mode) if published else _CONVERSATIONS[where.format](where.dir)
+    source = irgl.open_source(where.dir, entry.mode) if published else CONVERSATIONS[where.format](where.dir)
     name = entry.mode if published else where.format
     index = scan.index_conversations(source, where.dir, name, processor.tokenizer)
     use_without(index, len(source), name, replaces)

@@ -52,7 +52,11 @@ class Geometry(NamedTuple):
 
 
 _GEOMETRIES = tuple(
-    Geometry(shape, size, tilt) for shape in SHAPES for size in SIZES for tilt in TILTS if tilt == 0 or shape != "circle"
+    Geometry(shape, size, tilt)
+    for shape in SHAPES
+    for size in SIZES
+    for tilt in TILTS
+    if tilt == 0 or shape != "circle"
 )
 
 

@@ -169,5 +169,3 @@ def paint(behind: np.ndarray, drawing: Drawing, size: int, flaws: Collection[str
     if "faded" in flaws:
         full *= 2
     return (behind * (full - outer) + own + full // 2) // full
-
-

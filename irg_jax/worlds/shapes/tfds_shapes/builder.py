@@ -8,21 +8,23 @@ import tensorflow_datasets as tfds
 
 from irg_jax.data.importing.features import trajectory_features
 from irg_jax.worlds.shapes.draw import SPLITS
+from irg_jax.worlds.shapes.objects import SIZE
 from irg_jax.worlds.shapes.world import make_trajectory
 
 
 @dataclasses.dataclass(kw_only=True)
 class ShapesConfig(tfds.core.BuilderConfig):
-    """Which records a data set holds: the seed, and how many of each split (at least one)."""
+    """Which records a data set holds: the seed, how many of each split (at least one), and the pictures' side in pixels."""
 
     name: str = ""
     seed: int = 0
     train: int = 6000
     held_out: int = 600
+    size: int = SIZE
 
     def __post_init__(self) -> None:
         # TFDS refuses two different configs of the same name.
-        self.name = f"seed{self.seed}_train{self.train}_held_out{self.held_out}"
+        self.name = f"seed{self.seed}_train{self.train}_held_out{self.held_out}_size{self.size}"
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -45,5 +47,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in range(count):
-            values = dataclasses.asdict(make_trajectory(self.builder_config.seed, split, index))
+            values = dataclasses.asdict(
+                make_trajectory(self.builder_config.seed, split, index, self.builder_config.size)
+            )
             yield index, {name: values[name] for name in self.info.features}

@@ -1,0 +1,115 @@
+"""Writes the data of a base model to disk, each kind into a folder of its own."""
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from irg_jax.core.errors import UserError
+from irg_jax.core.locks import locked
+from irg_jax.data.images import encode_png
+from irg_jax.worlds.shapes.base.labels import labelled_pictures
+from irg_jax.worlds.shapes.base.painting import captioned, edits
+from irg_jax.worlds.shapes.base.understanding import samples
+from irg_jax.worlds.shapes.render import render
+
+ABOUT = "about.json"
+_VERSION = 1
+_LABELLED = {"train": 12_000, "held_out": 1_000}  # pictures of the image encoder alone
+_ROWS = 500  # of a row group
+
+
+def build(directory: str | os.PathLike[str], kind: str, *, seed: int, count: int, size: int) -> None:
+    """Writes one kind of data into ``directory``; does nothing if they are already there.
+
+    The folder gets its name only when it is complete. Of two processes that build the same folder, one waits.
+
+    Args:
+      directory: the data set's own folder; missing or empty, or built before with the same arguments.
+      kind: ``llava``, with the labelled pictures beside it; ``text_to_image`` or ``editing``.
+      seed: of all samples.
+      count: number of samples.
+      size: of the pictures in pixels.
+
+    Raises:
+      UserError: the folder holds something else, or cannot be written.
+    """
+    folder = Path(directory)
+    about = {"kind": kind, "version": _VERSION, "seed": seed, "count": count, "size": size}
+    with locked(folder, f"the base data of kind {kind}", wait=True, beside=True):
+        if folder.exists() and any(folder.iterdir()):
+            _check(folder, about)
+            return
+        partial = folder.parent / f".{folder.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+        try:
+            partial.mkdir(parents=True)
+            _WRITERS[kind](partial, seed, count, size)
+            (partial / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot write the base data ({error}); free the disk or choose another"
+            ) from error
+
+
+def _check(folder: Path, about: dict[str, object]) -> None:
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != about:
+        raise UserError(f"{folder}: holds {found or 'something else'}, not {about}; delete it or choose another folder")
+
+
+def _write_understanding(folder: Path, seed: int, count: int, size: int) -> None:
+    for split, pictures in _LABELLED.items():
+        np.savez(folder / f"labelled_{split}.npz", **labelled_pictures(seed, split, pictures, size))
+    with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
+        for index, (turns, picture) in enumerate(samples(seed, count, size)):
+            record: dict[str, object] = {"id": str(index)}
+            if picture is not None:
+                # A thousand files in a folder, so that none of them gets large.
+                name = f"pictures/{index // 1000:03d}/{index:06d}.png"
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(encode_png(render(picture, size)))
+                record["image"] = name
+            speakers = itertools.cycle(("human", "gpt"))
+            record["conversations"] = [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)]
+            file.write(json.dumps(record) + "\n")
+
+
+def _write_captioned(folder: Path, seed: int, count: int, size: int) -> None:
+    rows = [
+        {"image": encode_png(picture), "captions": json.dumps(captions)}
+        for picture, captions in captioned(seed, count, size)
+    ]
+    _write_table(folder, rows, pa.schema([("image", pa.binary()), ("captions", pa.string())]))
+
+
+def _write_edits(folder: Path, seed: int, count: int, size: int) -> None:
+    rows = [
+        {"image_list": [encode_png(before), encode_png(after)], "instruction_list": [[instruction]]}
+        for before, instruction, after in edits(seed, count, size)
+    ]
+    texts = pa.list_(pa.list_(pa.string()))
+    _write_table(folder, rows, pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", texts)]))
+
+
+def _write_table(folder: Path, rows: list[dict], schema: pa.Schema) -> None:
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "samples.parquet", row_group_size=_ROWS)
+
+
+_WRITERS: dict[str, Callable[[Path, int, int, int], None]] = {
+    "llava": _write_understanding,
+    "text_to_image": _write_captioned,
+    "editing": _write_edits,
+}
