@@ -10,9 +10,11 @@ import numpy as np
 from irg_jax.core.errors import UserError
 from irg_jax.reporting.load import Run, Sample
 from irg_jax.worlds.shapes.draw import split_of
+from irg_jax.worlds.shapes.faults import Fault
+from irg_jax.worlds.shapes.kept import kept
 from irg_jax.worlds.shapes.scene import KINDS, Scene
 from irg_jax.worlds.shapes.score import Score, compare_with_plan, score_image
-from irg_jax.worlds.shapes.thinking import has_four_parts, parse_faults, parse_plan
+from irg_jax.worlds.shapes.thinking import has_four_parts, parse_plan, parse_reflection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +24,19 @@ class SampleScore:
     Attributes:
       kind: one of the six GenEval kinds (arXiv 2310.11513).
       turns: the scores of both images.
-      has_fault: whether image 1 differs from the model's own plan; None where thinking 1 is not a plan.
-      diagnosed: whether thinking 2 names exactly those differences, or says that there are none.
+      faults: of image 1 against the model's own plan; None where thinking 1 is not a plan.
+      seen: whether thinking 2 says exactly what image 1 shows, and how it is executed.
+      diagnosed: whether thinking 2 names exactly the faults, or says that there are none.
+      kept: how well image 2 keeps what image 1 has right, in [0, 1]; None where thinking 1 is not a plan.
       held_out: whether this combination of objects is in the held-out split of the shapes world.
     """
 
     kind: str
     turns: tuple[Score, Score]
-    has_fault: bool | None
+    faults: tuple[Fault, ...] | None
+    seen: bool
     diagnosed: bool
+    kept: float | None
     held_out: bool
 
 
@@ -59,15 +65,21 @@ def score_sample(sample: Sample) -> SampleScore | None:
     try:
         scene = Scene.from_json(sample.scene)
         scores = score_image(first, scene), score_image(second, scene)
-        plan = parse_plan(sample.turns[0].thinking)
-        # Against the plan that the model wrote: the prompt leaves positions and some colours open.
-        faults = None if plan is None else compare_with_plan(first, dataclasses.replace(scene, objects=tuple(plan)))
     except UserError as error:
         raise UserError(f"{sample.path}: {error}") from None
-    named = parse_faults(sample.turns[1].thinking)
-    diagnosed = faults is not None and named is not None and set(named) == set(faults)
-    held_out = split_of(scene.objects) == "held_out"
-    return SampleScore(scene.kind, scores, None if faults is None else bool(faults), diagnosed, held_out)
+    seen, said = scores[0].seen, parse_reflection(sample.turns[1].thinking)
+    # Against the plan that the model wrote: the prompt leaves positions and some colours open.
+    plan = parse_plan(sample.turns[0].thinking)
+    faults = None if plan is None else compare_with_plan(seen, plan)
+    return SampleScore(
+        scene.kind,
+        scores,
+        faults,
+        said is not None and said.seen == frozenset(seen.things) and said.flaws == frozenset(seen.flaws),
+        said is not None and faults is not None and said.faults == frozenset(faults),
+        None if plan is None else kept(seen, scores[1].seen, plan),
+        split_of(scene.objects) == "held_out",
+    )
 
 
 def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, Any]:
@@ -85,9 +97,11 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
         "turn1": _turn_summary(scored, 0),
         "turn2": _turn_summary(scored, 1),
         "change": _change(scored),
+        "kept": _mean([score.kept for score in scored if score.kept is not None]),
         "reflection": {
-            "faulty": _diagnosed([score for score in scored if score.has_fault]),
-            "faultless": _diagnosed([score for score in scored if score.has_fault is False]),
+            "seen": _share(sum(score.seen for score in scored), len(scored)),
+            "faulty": _diagnosed([score for score in scored if score.faults]),
+            "faultless": _diagnosed([score for score in scored if score.faults == ()]),
         },
         "four_parts": _share(sum(four), len(four)),
         "complete": _share(sum(turn.complete for turn in reflections), len(reflections)),
@@ -99,6 +113,10 @@ def _share(correct: int, count: int) -> dict[str, Any]:
     if not count:
         return {"correct": 0, "count": 0, "share": None, "interval": None}
     return {"correct": correct, "count": count, "share": correct / count, "interval": list(wilson(correct, count))}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _diagnosed(scored: Sequence[SampleScore]) -> dict[str, Any]:
@@ -132,7 +150,8 @@ def _change(scored: Sequence[SampleScore]) -> dict[str, Any]:
 def _item(sample: Sample, score: SampleScore | None) -> dict[str, Any]:
     item: dict[str, Any] = {"sample": sample.path.parent.name, "prompt": sample.prompt, "seed": sample.seed}
     if score is not None:
-        item |= {"kind": score.kind, "has_fault": score.has_fault, "diagnosed": score.diagnosed}
+        item |= {"kind": score.kind, "diagnosed": score.diagnosed, "seen": score.seen, "kept": score.kept}
+        item["faults"] = None if score.faults is None else [fault.kind for fault in score.faults]
         for name, turn in zip(("turn1", "turn2"), score.turns, strict=True):
             item[name] = {"correct": turn.correct, "reasons": list(turn.reasons), "detail": turn.detail}
     return item

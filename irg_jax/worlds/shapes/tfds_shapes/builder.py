@@ -14,7 +14,7 @@ from irg_jax.worlds.shapes.world import make_trajectory
 
 @dataclasses.dataclass(kw_only=True)
 class ShapesConfig(tfds.core.BuilderConfig):
-    """Which records a data set holds: the seed, how many of each split (at least one), and the pictures' side in pixels."""
+    """Which records a data set holds: the seed, how many of each split (at least one), the pictures' side."""
 
     name: str = ""
     seed: int = 0

@@ -1,0 +1,57 @@
+"""A base model of the shapes world, as BAGEL is one: it sees, compares, paints and edits, in short samples.
+
+    python -m irg_jax.train --config shapes_base --workdir runs/base
+
+trains the ViT alone on labelled pictures, then all weights on one mixture. No sample is a whole trajectory, and none is
+of a held-out combination. The EMA of a run of this config is shipped in ``irg_jax/pretrained/shapes_base``.
+"""
+
+from irg_jax.configs import template
+from ml_collections import ConfigDict
+
+_VOCAB = 512
+
+
+def _world(train: int) -> dict[str, int]:
+    return dict(seed=100, train=train, held_out=600, vocab=_VOCAB)
+
+
+def get_config() -> ConfigDict:
+    """The ViT, then the mixture."""
+    base = template.get_config()
+    base.steps = 7000
+    base.init_from = "{workdir}/vit"
+    base.data.tokenizer = "{workdir}/data/tokenizer"
+    base.data.sources = ConfigDict(
+        dict(
+            # Only for the texts, from which the tokenizer learns the words of whole trajectories too.
+            trajectories=dict(format="irgl", dir="{workdir}/data/trajectories", latents="", world=_world(2000)),
+            understanding=dict(format="llava", dir="{workdir}/data/understanding", latents="", world=_world(40_000)),
+            painting=dict(format="text_to_image", dir="{workdir}/data/painting", latents="", world=_world(20_000)),
+            editing=dict(format="editing", dir="{workdir}/data/editing", latents="", world=_world(16_000)),
+        )
+    )
+    base.data.mixture = (
+        ("understanding", "understanding", 4.0, True),
+        ("painting", "painting", 1.0, True),
+        ("editing", "editing", 1.0, True),
+    )
+    base.data.budgets.update(und=384, gen=196, vit=96, images=3)
+    base.data.dropout.vae = 0.0
+    base.optim.update(lr=2e-3, final_lr=1e-4, warmup_steps=100, ema_decay=0.998)
+    base.loss.mse_weight = 0.5
+    c = ConfigDict()
+    c.vit = ConfigDict(
+        dict(
+            pictures="{workdir}/data/understanding/labelled_train.npz",
+            held_out="{workdir}/data/understanding/labelled_held_out.npz",
+            steps=1500,
+            batch_size=64,
+            lr=2e-3,
+            warmup_steps=50,
+            seed=0,
+        )
+    )
+    c.stages = ConfigDict(dict(base=base))
+    c.evaluate = ConfigDict(dict(dir="{workdir}/data/trajectories", prompts=48, batch_size=48, seed=0))
+    return c
