@@ -9,11 +9,10 @@ of a held-out combination. The EMA of a run of this config is shipped in ``irg_j
 from irg_jax.configs import template
 from ml_collections import ConfigDict
 
-_VOCAB = 512
 
 
 def _world(train: int) -> dict[str, int]:
-    return dict(seed=100, train=train, held_out=600, vocab=_VOCAB)
+    return dict(seed=100, train=train, held_out=600, vocab=640)
 
 
 def get_config() -> ConfigDict:
@@ -45,7 +44,7 @@ def get_config() -> ConfigDict:
         dict(
             pictures="{workdir}/data/understanding/labelled_train.npz",
             held_out="{workdir}/data/understanding/labelled_held_out.npz",
-            steps=1500,
+            steps=3000,
             batch_size=64,
             lr=2e-3,
             warmup_steps=50,

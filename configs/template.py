@@ -50,7 +50,7 @@ def get_config() -> ConfigDict:
             format="irgl",
             dir="{workdir}/data/shapes",
             latents="",  # of irg_jax.encode_latents, read instead of encoding images in the step
-            world=_section(seed=0, train=8000, held_out=600, vocab=512),  # built if missing; None for your own data
+            world=_section(seed=0, train=8000, held_out=600, vocab=640),  # built if missing; None for your own data
         )
     )
     c.data.tokenizer = "{workdir}/data/tokenizer"  # Qwen2's file format
@@ -75,9 +75,9 @@ def get_config() -> ConfigDict:
     # --- model
     c.model = ConfigDict()
     c.model.decoder = _section(
-        hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=512, rope_theta=1e4, norm_eps=1e-6
+        hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=640, rope_theta=1e4, norm_eps=1e-6
     )
-    c.model.vit = _section(hidden=64, layers=2, heads=2, mlp=192, patch=8, patches_per_side=8, norm_eps=1e-6)
+    c.model.vit = _section(hidden=96, layers=3, heads=3, mlp=288, patch=8, patches_per_side=8, norm_eps=1e-6)
     c.model.vae = _section(kind="pixel", downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)
     c.model.latent_patch = 1  # latents per side of a token; keep its channels below ``hidden``
     c.model.max_latent_size = 8  # side of the latent position table

@@ -14,6 +14,8 @@ from irg_jax.data.sources.trajectories import open_source
 from irg_jax.worlds.shapes import dataset
 from irg_jax.worlds.shapes.base import folders
 
+_SHORT_TEXTS = 1000  # samples of a base model whose texts a tokenizer learns from, of each kind
+
 
 def prepare(config: DataConfig) -> None:
     """Builds the data set and the tokenizer of every source that has a ``world``, if they are missing.
@@ -60,6 +62,7 @@ def _texts(source: SourceConfig) -> Iterator[str]:
             yield from (trajectory.prompt, trajectory.thinking1, trajectory.thinking2)
         return
     samples = CONVERSATIONS[source.format](source.dir)
-    for record in (samples.read(i) for i in range(len(samples))):
+    # No more of each than make whole trajectories common too.
+    for record in (samples.read(i) for i in range(min(_SHORT_TEXTS, len(samples)))):
         for conversation in record.conversations:
             yield from (part.content for part in conversation.parts if isinstance(part, Text))

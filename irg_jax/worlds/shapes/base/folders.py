@@ -21,7 +21,7 @@ from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
 _VERSION = 1
-_LABELLED = {"train": 12_000, "held_out": 1_000}  # pictures of the image encoder alone
+_LABELLED = {"train": 40_000, "held_out": 1_000}  # pictures of the image encoder alone
 _ROWS = 500  # of a row group
 
 
