@@ -10,7 +10,6 @@ from irg_jax.configs import template
 from ml_collections import ConfigDict
 
 
-
 def _world(train: int) -> dict[str, int]:
     return dict(seed=100, train=train, held_out=600, vocab=640)
 
@@ -35,7 +34,7 @@ def get_config() -> ConfigDict:
         ("painting", "painting", 1.0, True),
         ("editing", "editing", 1.0, True),
     )
-    base.data.budgets.update(und=384, gen=196, vit=96, images=3)
+    base.data.budgets.update(und=384, gen=192, vit=96, images=3)
     base.data.dropout.vae = 0.0
     base.optim.update(lr=2e-3, final_lr=1e-4, warmup_steps=100, ema_decay=0.998)
     base.loss.mse_weight = 0.5

@@ -8,15 +8,15 @@ def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = shapes_stage1.get_config()
     c.seed = 1  # other noise than in stage 1
-    c.steps = 1700
+    c.steps = 1300
     c.init_from = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (
         ("shapes", "initial_full_learning", 1.0, True),
         ("shapes", "improving_full_learning", 1.0, True),
     )
-    c.data.budgets.update(und=192, vit=48)  # fewer words than in stage 1
-    c.optim.lr = 2e-3
+    c.data.budgets.update(und=288, vit=48)  # fewer words than in stage 1
+    c.optim.lr = 1e-3
     c.optim.final_lr = 1e-4
     c.optim.warmup_steps = 0
     return c

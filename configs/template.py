@@ -62,7 +62,7 @@ def get_config() -> ConfigDict:
     c.data.dropout = _section(text=0.0, vit=0.0, vae=0.3)  # probability that a condition is left out, for guidance
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = 4  # rows that hold the mandatory modes together; published: 1, for rows of 40,000 tokens
-    c.data.budgets = _section(und=320, gen=192, vit=64, images=3)  # of one row: tokens, tokens, patches, images
+    c.data.budgets = _section(und=384, gen=192, vit=64, images=3)  # of one row: tokens, tokens, patches, images
     c.data.max_sample_tokens = 384  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
@@ -139,7 +139,7 @@ def get_config() -> ConfigDict:
         image_size=(32, 32),
         prompt_bucket=32,  # prompts are padded to a multiple, so that few lengths are compiled
         max_prompt=32,
-        max_thinking=(56, 144),  # tokens, of turn 1 and of turn 2
+        max_thinking=(40, 240),  # tokens, of turn 1 and of turn 2
         temperature=0.0,
         time_points=26,
         timestep_shift=3.0,
