@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 SMALL = {
     "steps": 2,
+    "init_from": "",
+    "data.tokenizer": "{workdir}/data/tokenizer",
     "data.sources.shapes.world.train": 30,
     "data.sources.shapes.world.held_out": 6,
     "data.batch_size": 1,
