@@ -6,7 +6,7 @@ import pathlib
 
 from irg_jax.data.images import encode_png
 from irg_jax.worlds.shapes.objects import PlacedObject
-from irg_jax.worlds.shapes.render import render_good
+from tests.worlds.shapes.drawing import good
 
 MODEL = "irg"
 RED, BLUE = PlacedObject("red", "circle", "northwest"), PlacedObject("blue", "square", "southeast")
@@ -31,7 +31,7 @@ QUESTIONS = {
 
 def answer(prompt: str) -> bytes:
     """A PNG that shows what the prompt asks for."""
-    return encode_png(render_good(SCENES[prompt.removeprefix("draw ")]))
+    return encode_png(good(SCENES[prompt.removeprefix("draw ")]))
 
 
 def geneval(folder: pathlib.Path) -> pathlib.Path:

@@ -8,7 +8,7 @@ from irg_jax.worlds.shapes.oracle.pictures import pixels
 from irg_jax.worlds.shapes.oracle.protocol import Question, Text
 from irg_jax.worlds.shapes.oracle.questions import EXAMPLES, answer_question
 from irg_jax.worlds.shapes.prompts import parse_prompt
-from irg_jax.worlds.shapes.reader import SeenObject, read_image
+from irg_jax.worlds.shapes.reader import SeenPicture, read_picture
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import Score, score_image
 
@@ -64,18 +64,18 @@ def grade(score: Score) -> tuple[int, int, int]:
     Consistency: 2 if the picture is right, 1 if it shows something, else 0. Realism: 2 from half of the detail of a
     good rendering, 1 for what is weaker, 0 for nothing. Aesthetic quality: the thirds of the detail.
     """
-    something = bool(score.objects)
+    something = bool(score.seen.objects)
     realism = 2 if score.detail >= 0.5 else int(something)
     return 2 if score.correct else int(something), realism, min(2, int(3 * score.detail))
 
 
 # A picture is asked about many times, and reading it is what takes time.
-@functools.lru_cache(maxsize=1024)
-def _objects(picture: bytes) -> tuple[SeenObject, ...]:
-    return read_image(pixels(picture))
+@functools.lru_cache(maxsize=256)
+def _seen(picture: bytes) -> SeenPicture:
+    return read_picture(pixels(picture))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def _score(picture: bytes, scene: Scene) -> Score:
     return score_image(pixels(picture), scene)
 
@@ -86,7 +86,7 @@ def _prefer(first: Score, second: Score) -> tuple[str, str]:
     Better is what has fewer things wrong, then what has more detail, to two decimals.
     """
     # An empty picture is worse than any other: it has few things wrong only because there is nothing in it.
-    ranks = [(bool(score.objects), -len(score.reasons), round(score.detail, 2)) for score in (first, second)]
+    ranks = [(bool(score.seen.objects), -len(score.reasons), round(score.detail, 2)) for score in (first, second)]
     reasons = "; ".join(
         f"{name}: {', '.join(score.reasons) or 'as asked for'}, detail {score.detail:.2f}"
         for name, score in (("first", first), ("second", second))
@@ -108,7 +108,7 @@ def _scene_in(text: str) -> Scene:
 
 
 def _answer_questions(text: str, picture: bytes) -> Text:
-    objects, answers = _objects(picture), []
+    objects, answers = _seen(picture).objects, []
     for question in _QUESTION.findall(text):
         answer = answer_question(question, objects)
         if answer is None:

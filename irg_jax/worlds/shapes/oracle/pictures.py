@@ -5,13 +5,15 @@ import PIL.Image
 
 from irg_jax.core.errors import UserError
 from irg_jax.data import images
-from irg_jax.worlds.shapes.objects import BACKGROUND, SIZE
+from irg_jax.worlds.shapes.objects import SIZE
+from irg_jax.worlds.shapes.picture import Background
+from irg_jax.worlds.shapes.render import backdrop
 
 MAX_SIDE = 128  # the reader's time grows with the fourth power of the side
 
 
 def pixels(content: bytes) -> np.ndarray:
-    """The pixels of an encoded picture, as ``read_image`` takes them.
+    """The pixels of an encoded picture, as ``read_picture`` takes them.
 
     A picture larger than ``MAX_SIDE`` is reduced to it. One that cannot be decoded, is not square, or has a side that
     the world does not have (a multiple of 16 from 32 up) shows nothing: a blank picture comes back.
@@ -32,4 +34,4 @@ def pixels(content: bytes) -> np.ndarray:
 
 
 def _blank() -> np.ndarray:
-    return np.broadcast_to(BACKGROUND.astype(np.uint8), (SIZE, SIZE, 3))
+    return backdrop(Background(), SIZE).astype(np.uint8)

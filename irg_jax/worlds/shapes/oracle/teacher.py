@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from irg_jax.core.errors import UserError
 from irg_jax.data.trajectory import Trajectory
+from irg_jax.worlds.shapes.objects import centres
 from irg_jax.worlds.shapes.oracle.pictures import pixels
 from irg_jax.worlds.shapes.oracle.protocol import Question, Text
+from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
 from irg_jax.worlds.shapes.thinking import write_reflection
@@ -48,12 +50,10 @@ class Teacher:
             return Text(record.thinking1)
         if len(question.pictures) > 2:
             raise UserError(f"{len(question.pictures)} pictures: a teacher is shown one or two")
-        scene = Scene.from_json(record.scene)
-        if compare_with_plan(pixels(question.pictures[-1]), scene):
+        planned, good = Scene.from_json(record.scene).objects, pixels(question.pictures[-1])
+        if compare_with_plan(read_picture(good), planned):
             raise UserError(f"the good picture for {prompt!r} does not show what its record plans")
         if len(question.pictures) == 1:
             return Text(record.thinking1)
-        faults = compare_with_plan(pixels(question.pictures[0]), scene)
-        if len(faults) > 1:
-            raise UserError(f"the weak picture for {prompt!r} has {len(faults)} faults; a reflection names one at most")
-        return Text(write_reflection(scene.objects, faults[0] if faults else None))
+        seen = read_picture(pixels(question.pictures[0]))
+        return Text(write_reflection(planned, seen.things, seen.flaws, tuple(centres(len(good)))))

@@ -7,9 +7,9 @@ import PIL.Image
 
 from irg_jax.worlds.shapes.objects import PlacedObject
 from irg_jax.worlds.shapes.oracle.protocol import Question
-from irg_jax.worlds.shapes.render import render_good
+from tests.worlds.shapes.drawing import good
 
-RED_CIRCLE_AND_BLUE_SQUARE = render_good(
+RED_CIRCLE_AND_BLUE_SQUARE = good(
     [PlacedObject("red", "circle", "northwest"), PlacedObject("blue", "square", "northeast")]
 )
 

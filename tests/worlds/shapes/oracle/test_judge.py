@@ -6,7 +6,7 @@ import pytest
 from irg_jax.core.errors import UserError
 from irg_jax.worlds.shapes.objects import PlacedObject
 from irg_jax.worlds.shapes.oracle.judge import CONFIDENCE, judge
-from irg_jax.worlds.shapes.render import render_good, render_weak
+from tests.worlds.shapes.drawing import good, weak
 from tests.worlds.shapes.oracle.asking import RED_CIRCLE_AND_BLUE_SQUARE as PICTURE
 from tests.worlds.shapes.oracle.asking import chat, encode
 
@@ -44,7 +44,7 @@ def test_the_probability_of_yes_is_that_of_the_right_answer():
     [
         (RIGHT, PICTURE, (2, 2, 2)),
         (WRONG, PICTURE, (1, 2, 2)),
-        ("a circle", render_weak([PlacedObject("red", "circle", "northwest")]), (2, 1, 0)),
+        ("a circle", weak([PlacedObject("red", "circle", "northwest")]), (2, 1, 0)),
         (RIGHT, BLANK, (0, 0, 0)),
     ],
 )
@@ -69,8 +69,8 @@ def test_no_picture_of_the_world_has_text_in_it():
     [
         (RIGHT, PICTURE, BLANK, "first"),
         (WRONG, BLANK, PICTURE, "second"),  # something is better than nothing
-        ("a circle", render_weak([PlacedObject("red", "circle", "northwest")]),
-         render_good([PlacedObject("blue", "circle", "southeast")]), "second"),
+        ("a circle", weak([PlacedObject("red", "circle", "northwest")]),
+         good([PlacedObject("blue", "circle", "southeast")]), "second"),
         (RIGHT, PICTURE, PICTURE, "tie"),
         (WRONG, BLANK, BLANK, "tie"),
     ],
@@ -98,7 +98,7 @@ def test_what_is_no_picture_of_the_world_shows_nothing(picture):
 def test_larger_pictures_are_seen_too(factor):
     shown = [PlacedObject("red", "circle", "northwest"), PlacedObject("blue", "square", "northeast")]
     text = f"{RIGHT}\nScore: 0 or 1"
-    assert judge(chat(text, render_good(shown, 32 * factor))).text == "Score: 1"
+    assert judge(chat(text, good(shown, 32 * factor))).text == "Score: 1"
 
 
 @pytest.mark.parametrize(

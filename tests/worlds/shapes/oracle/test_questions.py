@@ -4,15 +4,15 @@ import pytest
 
 from irg_jax.worlds.shapes.objects import PlacedObject
 from irg_jax.worlds.shapes.oracle.questions import EXAMPLES, answer_question
-from irg_jax.worlds.shapes.reader import read_image
-from irg_jax.worlds.shapes.render import render_good
+from irg_jax.worlds.shapes.reader import read_objects
+from tests.worlds.shapes.drawing import good
 
 SHOWN = [("red", "circle", "northwest"), ("blue", "square", "northeast"), ("blue", "square", "southeast")]
 
 
 @pytest.fixture(scope="module")
 def objects():
-    return read_image(render_good([PlacedObject(*thing) for thing in SHOWN]))
+    return read_objects(good([PlacedObject(*thing) for thing in SHOWN]))
 
 
 @pytest.mark.parametrize(
