@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from irg_jax.worlds.shapes.objects import COLOURS, OUTLINE, PALETTE, cell_side
+from irg_jax.worlds.shapes.objects import OUTLINE, PALETTE, cell_side
 from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture, chroma
 from irg_jax.worlds.shapes.render import FULL, coverage
 
@@ -33,28 +33,28 @@ def detail(image: np.ndarray, seen: SeenPicture) -> float:
 
 def _detail_of(contrast: np.ndarray, thing: SeenObject, behind: np.ndarray, canvas: int) -> float:
     outer, inner, _ = coverage(thing.shape, thing.size, thing.tilt, canvas)
-    rim, inside = (part[..., None] / FULL for part in (outer - inner, inner))
-    good = (behind - OUTLINE) * rim + (behind - np.array(PALETTE[thing.colour], np.float64)) * inside
-    own = chroma(behind - np.array(list(PALETTE.values()), np.float64))[COLOURS.index(thing.colour)]
-    measured, ideal = (_measure(part, good, rim[..., 0], inside[..., 0], own) for part in (contrast, good))
-    return sum(min(1.0, max(0.0, a / b)) for a, b in zip(measured, ideal, strict=True)) / len(ideal)
+    # The good rendering is the sum of the same without its outline and of what the outline adds.
+    own = behind - np.array(PALETTE[thing.colour], np.float64)
+    bare = own * outer[..., None] / FULL
+    outline = (behind - OUTLINE - own) * (outer - inner)[..., None] / FULL
+    # How much of both is there, by least squares: a bare object has no outline, however dark its colour is.
+    parts = np.stack([outline.ravel(), bare.ravel()], 1)
+    outlined = np.linalg.lstsq(parts, contrast.ravel(), rcond=None)[0][0]
+    measured, ideal = (_measure(part, bare + outline, inner / FULL, chroma(own)) for part in (contrast, bare + outline))
+    shares = (outlined, *(a / b for a, b in zip(measured, ideal, strict=True)))
+    return sum(min(1.0, max(0.0, float(share))) for share in shares) / len(shares)
 
 
-def _measure(
-    contrast: np.ndarray, good: np.ndarray, rim: np.ndarray, inside: np.ndarray, own: np.ndarray
-) -> tuple[float, float, float]:
-    """Outline, saturation and edge sharpness of a square, each linear in ``contrast``.
+def _measure(contrast: np.ndarray, good: np.ndarray, inside: np.ndarray, own: np.ndarray) -> tuple[float, float]:
+    """Saturation and edge sharpness of a square, each linear in ``contrast``.
 
     Args:
       contrast: of the square, float64 [W, W, 3].
       good: the same of the good rendering.
-      rim: share of each pixel that is outline there, float64 [W, W].
-      inside: share that is colour.
+      inside: share of each pixel that is colour there, float64 [W, W].
       own: chroma of the object's colour, float64 [3].
     """
-    dark = contrast.mean(-1)
-    outline = float((dark * rim).sum() / rim.sum() - (dark * inside).sum() / inside.sum())
     saturation = float((chroma(contrast) @ own * inside).sum() / inside.sum())
     # Steps between neighbours, each weighted by the same step of the good rendering.
     sharpness = sum(float((np.diff(contrast, axis=axis) * np.diff(good, axis=axis)).sum()) for axis in (0, 1))
-    return outline, saturation, sharpness
+    return saturation, sharpness
