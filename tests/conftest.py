@@ -9,6 +9,8 @@ from tests import commands
 
 # Set, not defaulted: a GPU or TPU machine runs the same tests on the same eight devices.
 os.environ["JAX_PLATFORMS"] = "cpu"
+# The reader of the shapes world multiplies small matrices, for which threads cost more than they save.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 for _flag in ("--xla_force_host_platform_device_count=8", *commands.FAST_COMPILATION):
     if _flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
