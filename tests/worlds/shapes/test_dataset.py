@@ -59,6 +59,13 @@ def test_records_are_read_back_in_order_and_byte_for_byte(whole, split, count):
     assert [source[index] for index in range(count)] == [make_trajectory(3, split, index) for index in range(count)]
 
 
+def test_the_size_of_the_pictures_is_one_of_the_arguments(tmp_path):
+    build(tmp_path / "large", **ARGUMENTS, size=64)
+    assert open_source(tmp_path / "large", "train")[3] == make_trajectory(3, "train", 3, size=64)
+    with pytest.raises(UserError, match="holds .*_size64, not .*_size32"):
+        build(tmp_path / "large", **ARGUMENTS)
+
+
 def test_records_have_their_source_licence_and_hash(whole):
     record = open_source(whole, "train")[0]
     assert (record.source, record.licence, record.hash) == ("shapes", "Apache-2.0", content_hash(record))
@@ -80,7 +87,9 @@ def test_building_again_with_the_same_arguments_changes_nothing(whole):
 
 
 def test_building_with_other_arguments_names_both_data_sets(whole):
-    with pytest.raises(UserError, match=f"{whole}: holds .*seed3_train40_held_out6, not .*seed4_train40_held_out6"):
+    with pytest.raises(
+        UserError, match=f"{whole}: holds .*seed3_train40_held_out6_size32, not .*seed4_train40_held_out6_size32"
+    ):
         build(whole, **{**ARGUMENTS, "seed": 4})
 
 
@@ -104,10 +113,10 @@ def test_a_killed_build_is_not_taken_for_a_complete_one(tmp_path):
         from irg_jax.worlds.shapes import dataset
         from irg_jax.worlds.shapes.tfds_shapes import builder
         make = builder.make_trajectory
-        def make_or_die(seed, split, index):
+        def make_or_die(seed, split, index, size):
             if split == "held_out":
                 os.kill(os.getpid(), signal.SIGKILL)
-            return make(seed, split, index)
+            return make(seed, split, index, size)
         builder.make_trajectory = make_or_die
         dataset.build({str(directory)!r}, seed=3, train=40, held_out=6)
     """)
