@@ -163,6 +163,53 @@ class Sampler:
         per_prompt = zip(prompts, indices, zip(*per_turn, strict=True), strict=False)  # without the rows that fill up
         return [ReasoningOutput(prompt, seed, index, tuple(turns)) for prompt, index, turns in per_prompt]
 
+    def reflect(
+        self,
+        prompts: Sequence[str],
+        thinking1: Sequence[str],
+        images: Sequence[np.ndarray],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> list[tuple[str, bool]]:
+        """Thinking 2 about given first turns: what a call would write if it had thought and generated the same.
+
+        Args:
+          prompts: one or more.
+          thinking1: for each prompt.
+          images: image 1 for each prompt, uint8 [height, width, 3] of ``sampling.image_size``.
+          seed: as for a call.
+          indices: as for a call.
+
+        Returns:
+          for each prompt, thinking 2 and whether it is complete, see ``Turn``.
+
+        Raises:
+          UserError: a text that is too long, or an image of another size.
+        """
+        self.check(prompts)
+        shape = (*self._config.image_size, 3)
+        for i, image in enumerate(images):
+            if image.shape != shape:
+                raise UserError(f"image {i} has the shape {image.shape}, sampled ones have {shape}; give it that size")
+        indices = range(len(prompts)) if indices is None else indices
+        rows, tokenized, keys = self._inputs(prompts, seed, indices)
+        size = self._config.max_thinking[0]
+        thinking = self._tokenize([thinking1[i] for i in rows], size, "sampling.max_thinking[0]", size)
+        batch = self._shard((thinking, np.stack(images)[rows]))
+        written = to_host(self._run(two_turn.reflect, tokenized, *batch, keys), self._mesh)
+        complete = [bool(ended) for ended in written.complete]
+        return list(zip(self._detokenize(written), complete, strict=True))[: len(prompts)]
+
+    def fits(self, prompt: str, thinking1: str) -> bool:
+        """Whether neither is longer than a first turn may have it, so that ``reflect`` takes both."""
+        try:
+            self._tokenize_prompts([prompt])
+            self._tokenize([thinking1], self._config.max_thinking[0], "sampling.max_thinking[0]")
+        except UserError:
+            return False
+        return True
+
     def text_to_image(
         self, prompts: Sequence[str], *, seed: int = 0, indices: Sequence[int] | None = None
     ) -> np.ndarray:

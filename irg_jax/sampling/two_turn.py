@@ -79,10 +79,8 @@ def second_turn(
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompt_size)
     guidance, grid = spec.config.turn2, spec.grid()
-    cache = primitives.prefill_vae(cache, layout.vae, rope, primitives.vae_pixels(image))
-    patches, vit_grid = primitives.vit_patches(image)
-    cache = primitives.prefill_vit(cache, layout.vit, rope + 1, patches, vit_grid)
-    no_image_rope, rope = rope, rope + 2
+    no_image_rope = rope
+    cache, rope = _prefill_image(primitives, layout, cache, rope, image)
     no_text = Branch(layout.no_text2, rope, layout.view("system", "vit"))
     if thinking is None:
         thinking, cache = primitives.decode_text(cache, layout.thinking2, rope, keys, turn=1)
@@ -103,9 +101,46 @@ def second_turn(
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def reflect(
+    spec: ProgramSpec, weights: Weights, prompts: TextBatch, thinking: TextBatch, image: jax.Array, keys: jax.Array
+) -> TextBatch:
+    """Thinking 2 about any image 1, under the conditions of ``second_turn`` and without sampling an image.
+
+    Args:
+      spec: what the program is compiled for.
+      weights: of the model and the VAE.
+      prompts: with bos and eos, padded.
+      thinking: thinking 1, padded to its slot.
+      image: image 1, uint8 [B, H, W, 3], of the size of a sampled one.
+      keys: one random key per row.
+    """
+    primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
+    cache, rope = primitives.start(layout, len(prompts.ids))
+    cache = primitives.prefill_text(cache, layout.prompt, prompts.ids, prompts.length, rope)
+    rope = rope + prompts.length
+    cache = primitives.prefill_text(cache, layout.thinking1, thinking.ids, thinking.length, rope)
+    rope = rope + thinking.length
+    cache, rope = _prefill_image(primitives, layout, cache, rope, image)
+    return primitives.decode_text(cache, layout.thinking2, rope, keys, turn=1)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def decode_latents(spec: ProgramSpec, weights: Weights, latents: jax.Array) -> jax.Array:
     """Latent patches [B, N, channels] of sampled images to pixels, uint8 [B, H, W, 3]."""
     return Primitives(spec, weights).decode_latents(latents, spec.grid())
+
+
+def _prefill_image(
+    primitives: Primitives, layout: PositionLayout, cache: KVCache, rope: jax.Array, image: jax.Array
+) -> tuple[KVCache, jax.Array]:
+    """Adds image 1, uint8 [B, H, W, 3], to the cache as turn 2 sees it: through the VAE, then through the ViT.
+
+    Returns:
+      the cache; the next RoPE id, int32 [B].
+    """
+    cache = primitives.prefill_vae(cache, layout.vae, rope, primitives.vae_pixels(image))
+    patches, vit_grid = primitives.vit_patches(image)
+    return primitives.prefill_vit(cache, layout.vit, rope + 1, patches, vit_grid), rope + 2
 
 
 def _layout(spec: ProgramSpec, prompt_size: int) -> PositionLayout:

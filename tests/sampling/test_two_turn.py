@@ -272,6 +272,45 @@ def test_given_thinking_and_noise_replace_sampled_ones():
         sampler()([PROMPTS[0]], thinking=[["a red bench " * 4]])
 
 
+def test_a_reflection_on_a_given_first_turn_is_the_thinking_2_of_two_turns():
+    """With the random numbers of two-turn sampling, and whatever else is in the batch."""
+    sample, thinking1 = sampler(dataclasses.replace(CONFIG, temperature=5.0)), ["a red", "a bench"]
+    both = sample(PROMPTS, seed=5, thinking=[thinking1])
+    images = [result.turns[0].image for result in both]
+    reflections = sample.reflect(PROMPTS, thinking1, images, seed=5)
+    assert reflections == [(result.turns[1].thinking, result.turns[1].complete) for result in both]
+    assert sample.reflect(PROMPTS[1:], thinking1[1:], images[1:], seed=5, indices=[1]) == reflections[1:]
+    assert sample.reflect(PROMPTS, thinking1, images, seed=6) != reflections
+
+
+def test_a_reflection_depends_on_the_prompt_the_plan_and_the_image():
+    first = PROMPTS[:1], ["a red"], [np.full((32, 32, 3), 255, np.uint8)]
+    reflection = sampler().reflect(*first)
+    assert sampler().reflect(*first, seed=1) == reflection  # greedily, nothing is random
+    for i, other in enumerate(([PROMPTS[1]], ["above"], [np.zeros((32, 32, 3), np.uint8)])):
+        assert sampler().reflect(*first[:i], other, *first[i + 1 :]) != reflection
+
+
+def test_reflections_are_compiled_once_per_batch_size():
+    sample = sampler(dataclasses.replace(CONFIG, time_points=2))
+    image = np.zeros((32, 32, 3), np.uint8)
+    before = two_turn.reflect._cache_size()
+    for prompt, thinking1 in zip(["a red circle", "a blue square"], ["a red", "a green bench"], strict=True):
+        sample.reflect([prompt], [thinking1], [image])
+    assert two_turn.reflect._cache_size() == before + 1
+
+
+def test_a_first_turn_fits_where_two_turn_sampling_could_have_written_it():
+    assert sampler().fits(PROMPTS[0], "a red")
+    assert not sampler().fits("circle " * 40, "a red")
+    assert not sampler().fits(PROMPTS[0], "a red bench " * 4)
+
+
+def test_an_image_that_could_not_have_been_sampled_is_refused():
+    with pytest.raises(UserError, match=r"image 1 has the shape \(16, 32, 3\), sampled ones have \(32, 32, 3\)"):
+        sampler().reflect(PROMPTS, ["a", "a"], [np.zeros((side, 32, 3), np.uint8) for side in (32, 16)])
+
+
 @pytest.mark.parametrize(
     ("size", "nearest"), [((64, 64), (32, 32)), ((32, 40), (32, 32)), ((20, 32), (16, 32)), ((0, 8), (8, 8))], ids=str
 )
