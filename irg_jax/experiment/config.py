@@ -4,6 +4,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from irg_jax.core.config.ranges import at_least
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import check
 from irg_jax.training.config import StageConfig, parse_stage
@@ -17,16 +18,21 @@ class EvaluateConfig:
     """What is generated for the report after the last stage.
 
     Attributes:
-      dir: data set with the held-out prompts.
-      prompts: number of prompts, the first of the split.
+      dir: data set with the held-out records.
+      prompts: number of prompts to sample two turns for, the first of the split.
       batch_size: prompts per call of the sampler.
       seed: of the samples.
+      perception: number of weak pictures to reflect on, of the first records of the split; 0 for none.
     """
 
     dir: str
     prompts: int
     batch_size: int
     seed: int
+    perception: int = 300
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "perception")
 
 
 @dataclasses.dataclass(frozen=True)

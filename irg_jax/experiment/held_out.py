@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator, Sequence
 
 import jax
 
@@ -37,19 +38,25 @@ def generate(run: AnyPath, evaluate: EvaluateConfig, out: AnyPath, step: int | N
     if not missing:
         return
     sampler = engine.load_sampler(stage.folder, step=stage.step)
-    size = min(evaluate.batch_size, len(missing))
-    for first in range(0, len(missing), size):
-        batch = missing[first : first + size]
-        # The last batch is padded with repeated prompts, so that one batch size is compiled.
-        padded = (batch * size)[:size]
+    done = 0
+    for batch, padded in batches(missing, evaluate.batch_size):
         results = sampler([held_out[i].prompt for i in padded], seed=evaluate.seed, indices=padded)
         for index, result in zip(batch, results, strict=False):
             output.write(_sample_folder(out, index), result, sampler.origin, scene=held_out[index].scene)
-        logging.info("generated %d of %d held-out prompts", first + len(batch), len(missing))
+        done += len(batch)
+        logging.info("generated %d of %d held-out prompts", done, len(missing))
+
+
+def batches(indices: Sequence[int], size: int) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+    """Batches of at most ``size`` indices, and each padded by repetition, so that one batch size is compiled."""
+    size = min(size, len(indices))
+    for first in range(0, len(indices), size or 1):
+        batch = indices[first : first + size]
+        yield batch, [batch[i % len(batch)] for i in range(size)]
 
 
 def open_evaluation(
-    checkpoint: str, step: int | None, data: str | None, *, prompts: int, batch_size: int, seed: int
+    checkpoint: str, step: int | None, data: str | None, *, prompts: int, batch_size: int, seed: int, perception: int
 ) -> tuple[SavedStage, EvaluateConfig]:
     """The checkpoint to evaluate, and on what.
 
@@ -60,6 +67,7 @@ def open_evaluation(
       prompts: number of prompts.
       batch_size: prompts sampled together.
       seed: of the samples.
+      perception: number of weak pictures to reflect on.
 
     Raises:
       UserError: no such checkpoint, or training data without held-out prompts that can be scored.
@@ -73,7 +81,7 @@ def open_evaluation(
         )
     folder = data or worlds[0]
     open_source(folder, "held_out")  # to find out before a model is loaded
-    return stage, EvaluateConfig(folder, prompts, batch_size, seed)
+    return stage, EvaluateConfig(folder, prompts, batch_size, seed, perception)
 
 
 def sampled_step(folder: AnyPath) -> int | None:

@@ -10,7 +10,7 @@ from irg_jax.checkpoints.manager import latest_step
 from irg_jax.core.config.schema import resolve
 from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
-from irg_jax.experiment import held_out
+from irg_jax.experiment import held_out, perception
 from irg_jax.experiment.config import VIT, EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
@@ -137,7 +137,9 @@ def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:
     steps = [held_out.sampled_step(folder) for folder in samples.iterdir()] if samples.is_dir() else []
     _, last = _stages(config)[-1]
     done = sum(step is not None and step >= last.steps for step in steps)
-    return done >= config.evaluate.prompts and (workdir / REPORT).exists()
+    wanted, measured = config.evaluate.perception, perception.measured(workdir)
+    has_seen = not wanted or (measured is not None and measured.step >= last.steps and measured.asked == wanted)
+    return done >= config.evaluate.prompts and has_seen and (workdir / REPORT).exists()
 
 
 def _mesh_elsewhere(config: StageConfig, devices: int, slices: int) -> AbstractMesh:
@@ -154,6 +156,9 @@ def _evaluate(config: EvaluateConfig, trained: Path, workdir: Path, record: RunR
     with record.phase("generate"):
         held_out.generate(trained, config, workdir / "samples")
         processes.wait_for_all("samples")
+    if config.perception:
+        with record.phase("perception"):
+            processes.run_on_primary(lambda: perception.measure(trained, config, workdir), "perception")
     with record.phase("report"):
         processes.run_on_primary(lambda: build_report(workdir), "report")
     logging.info("report: %s", workdir / REPORT)

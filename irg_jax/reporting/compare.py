@@ -25,6 +25,11 @@ _CHARTS = (
     ("Gradient norm", "grad_norm", True),
     ("Tokens per second", "tokens_per_s", False),
 )
+_REFLECTION = {
+    "seen": "says exactly what the picture shows",
+    "faulty": "names exactly the faults",
+    "faultless": "says that nothing is wrong where nothing is",
+}
 
 Row = tuple[str, list[str]]
 
@@ -164,10 +169,14 @@ def _run_figures(run: Run, scores: dict[str, Any]) -> Iterator[tuple[int, str, s
             yield 1, f"{name}: correct, mean of the kinds", percent(scores[turn]["overall"])
             yield 1, f"{name}: correct images", count_of(scores[turn]["pooled"])
             yield 1, f"{name}: fine detail, 0 to 1", f"{scores[turn]['detail']:.3f}"
-    reflection = {"faulty": "names exactly the faults of image 1", "faultless": "finds none where there are none"}
-    for group, what in reflection.items():
-        if scores["reflection"][group]["count"]:
-            yield 2, f"thinking 2 {what}", count_of(scores["reflection"][group])
+    for key, pictures in (("perception", "given pictures"), ("reflection", "own drafts")):
+        for figure, what in _REFLECTION.items():
+            if scores[key] and scores[key][figure]["count"]:
+                yield 2, f"{pictures}: thinking 2 {what}", count_of(scores[key][figure])
+        if scores[key] and scores[key]["balanced"] is not None:
+            yield 2, f"{pictures}: mean of faulty and faultless", percent(scores[key]["balanced"])
+    if scores["kept"] is not None:
+        yield 2, "image 2 keeps what image 1 has right, 0 to 1", f"{scores['kept']:.2f}"
     for stage in run.stages:
         yield 3, f"{stage.name}: steps", f"{stage.rows[-1]['step']:,}"
         for column in ("loss", "ce", "mse"):

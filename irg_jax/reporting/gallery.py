@@ -13,6 +13,7 @@ from irg_jax.data.images import encode_png
 from irg_jax.reporting.load import Sample, Turn
 from irg_jax.reporting.scoring import SampleScore
 from irg_jax.worlds.shapes.score import Score
+from irg_jax.worlds.shapes.thinking import write_faults
 
 ScoredSample = tuple[Sample, SampleScore | None]
 
@@ -89,18 +90,23 @@ def _block(tag: str, bodies: list[str]) -> str:
 
 
 def _verdict(score: SampleScore | None) -> str:
-    """Whether thinking 2 is true of image 1; nothing where that cannot be told."""
-    if score is None or score.has_fault is None:
+    """Whether thinking 2 is true of image 1, and what is wrong with that; nothing where that cannot be told."""
+    if score is None or score.reading.faults is None:
         return ""
-    if score.has_fault:
-        text = (
-            "names exactly what departs from the plan"
-            if score.diagnosed
-            else "does not name what departs from the plan"
-        )
+    reading, faults = score.reading, score.reading.faults
+    seen = _judgement(reading.seen, "says exactly what image 1 shows", "does not say exactly what image 1 shows")
+    if faults:
+        named = _judgement(reading.exact, "names exactly what is wrong", "does not name exactly what is wrong")
     else:
-        text = "rightly finds nothing missing" if score.diagnosed else "does not say that nothing is missing"
-    return f'<span class="badge {"good" if score.diagnosed else "bad"}">{text}</span>'
+        named = _judgement(reading.exact, "rightly finds nothing wrong", "does not say that nothing is wrong")
+    said = "nothing that can be read" if reading.named is None else write_faults(sorted(reading.named, key=str))
+    items = (("In image 1", write_faults(faults)), ("Named", said))
+    listed = "".join(f"<li>{label}: {html.escape(text)}</li>" for label, text in items)
+    return f'{seen} {named}<ul class="reasons">{listed}</ul>'
+
+
+def _judgement(right: bool, good: str, bad: str) -> str:
+    return f'<span class="badge {"good" if right else "bad"}">{good if right else bad}</span>'
 
 
 def _thinking(label: str, style: str, turn: Turn, verdict: str = "") -> str:
@@ -110,17 +116,18 @@ def _thinking(label: str, style: str, turn: Turn, verdict: str = "") -> str:
 
 
 def _result(label: str, style: str, sample: Sample, score: SampleScore | None, turn: int) -> str:
-    badge = "" if score is None else _badge(score.turns[turn])
+    badge = "" if score is None else _badge(score.turns[turn], score.kept if turn == 1 else None)
     head = f'<p class="label {style}">{label}</p>'
     return f'<section class="result">{head}{_image(sample, turn)}<div>{badge}</div></section>'
 
 
-def _badge(score: Score) -> str:
+def _badge(score: Score, kept: float | None) -> str:
     style, word = ("good", "correct") if score.correct else ("bad", "wrong")
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in score.reasons)
+    keeps = "" if kept is None else f"<li>keeps {kept:.2f} of what image 1 has right</li>"
     return (
         f'<span class="badge {style}">{"✓" if score.correct else "✗"} {word}</span>'
-        f'<ul class="reasons">{reasons}<li>fine detail {score.detail:.2f}</li></ul>'
+        f'<ul class="reasons">{reasons}<li>fine detail {score.detail:.2f}</li>{keeps}</ul>'
     )
 
 

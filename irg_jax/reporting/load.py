@@ -1,4 +1,4 @@
-"""Reads a run folder: its config, the metrics of its stages and its held-out samples."""
+"""Reads a run folder: its config, the metrics of its stages, its held-out samples, and its perception."""
 
 import dataclasses
 import io
@@ -13,7 +13,10 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_hidden, read_text
 from irg_jax.core.storage import AnyPath, retry, storage_reason
 from irg_jax.core.text import check_text
+from irg_jax.reporting.perception import Reading, from_record
 from irg_jax.training import metrics
+
+PERCEPTION_FILE = "perception.json"
 
 T = TypeVar("T")
 
@@ -54,6 +57,14 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
+class Perception:
+    """How true thinking 2 is of weak pictures of the data set; ``step`` is that of the checkpoint that wrote it."""
+
+    step: int
+    readings: list[Reading]
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """What a run folder holds.
 
@@ -63,6 +74,7 @@ class Run:
       info: `run.json`: command, commit, started, seconds by phase; empty where the file is broken.
       stages: training curves, in the order of the stages' names.
       samples: in the order of their folders.
+      perception: on pictures of the data set; None where that was not measured.
     """
 
     path: AnyPath
@@ -70,6 +82,7 @@ class Run:
     info: dict[str, Any]
     stages: list[Stage]
     samples: list[Sample]
+    perception: Perception | None
 
     @property
     def initial_target(self) -> str:
@@ -97,7 +110,7 @@ def load_run(path: AnyPath, step: int | None = None) -> Run:
 
     Args:
       path: the folder.
-      step: takes only the samples of the checkpoint of this step; all of them if not given.
+      step: takes only what the checkpoint of this step has sampled and seen; everything if not given.
 
     Raises:
       UserError: no such folder, neither metrics nor samples, no samples of that step, or a broken file, by its name.
@@ -110,10 +123,14 @@ def load_run(path: AnyPath, step: int | None = None) -> Run:
         info=_read_info(path / "run.json"),
         stages=_load_stages(path),
         samples=[_load_sample(file) for file in _visible(path / "samples", "trajectory.json")],
+        perception=_load_perception(path / PERCEPTION_FILE),
     )
     if not run.stages and not run.samples:
         raise UserError(f"{path}: no {metrics.METRICS_FILE} and no samples; train or sample into this folder first")
-    return run if step is None else dataclasses.replace(run, samples=_of_step(run, step))
+    if step is None:
+        return run
+    perception = run.perception if run.perception and run.perception.step == step else None
+    return dataclasses.replace(run, samples=_of_step(run, step), perception=perception)
 
 
 def check_run_folder(path: AnyPath) -> None:
@@ -179,6 +196,18 @@ def _read_info(path: AnyPath) -> dict[str, Any]:
         logging.warning("%s; the report goes without the times of this run", error)
         return {}
     return info
+
+
+def _load_perception(path: AnyPath) -> Perception | None:
+    values = _read_object(path)
+    if not values.get("records"):
+        return None
+    try:
+        return Perception(int(values["step"]), [from_record(record) for record in values["records"]])
+    except KeyError as error:
+        raise UserError(f"{path}: the key {error} is missing; remove the file to measure again") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path}: not a measured perception ({error}); remove the file to measure again") from None
 
 
 def _load_sample(path: AnyPath) -> Sample:

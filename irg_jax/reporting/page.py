@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from irg_jax.reporting import curves, gallery, provenance
+from irg_jax.reporting import curves, gallery, perception_table, provenance
 from irg_jax.reporting.load import Run, Stage
 from irg_jax.reporting.style import STYLE
 from irg_jax.reporting.wording import count_of, duration, folder_name, last_value, median_value, percent
@@ -32,6 +32,7 @@ def render(run: Run, samples: Sequence[gallery.ScoredSample], scores: dict[str, 
     title = "Held-out prompts" if provenance.is_held_out(run, scores) and not _unscored(scores) else "Samples"
     sections = [
         ("scores", _SCORES_TITLE, _scores(scores)),
+        ("perception", "Perception", perception_table.section(scores)),
         ("training", "Training curves", "".join(map(_stage, run.stages))),
         ("gallery", title, _gallery(shown, scores)),
     ]
@@ -117,9 +118,18 @@ def _score_numbers(scores: dict[str, Any]) -> list[str]:
         _number("Repaired / spoiled by turn 2", f"{change['fixed']} / {change['broken']}", split),
         _number("Fine detail, 0 to 1", f"{first['detail']:.2f} → {second['detail']:.2f}", "turn 1 → turn 2"),
     ]
-    faulty = scores["reflection"]["faulty"]
-    if faulty["count"]:
-        cells.append(_number("Faults of image 1 named correctly", percent(faulty["share"]), count_of(faulty)))
+    return cells + _perception_numbers(scores)
+
+
+def _perception_numbers(scores: dict[str, Any]) -> list[str]:
+    cells = []
+    given = scores["perception"]
+    seen, which = (given, "given pictures") if given else (scores["reflection"], "own drafts")
+    if seen["balanced"] is not None:
+        both = f"{which}: {count_of(seen['faulty'])} faulty, {count_of(seen['faultless'])} faultless"
+        cells.append(_number("Faults rightly named, balanced", percent(seen["balanced"]), both))
+    if scores["kept"] is not None:
+        cells.append(_number("Kept by turn 2, 0 to 1", f"{scores['kept']:.2f}", "of what image 1 has right"))
     return cells
 
 
@@ -159,12 +169,12 @@ def _reflection(scores: dict[str, Any]) -> str:
     sentences = []
     if faulty["count"]:
         sentences.append(
-            f"Where image 1 departs from the plan in thinking 1, thinking 2 names exactly these departures in "
-            f"{_cases(faulty)}"
+            "Where image 1 departs from the plan in thinking 1, or is badly executed, thinking 2 names exactly these "
+            f"faults in {_cases(faulty)}"
         )
     if faultless["count"]:
-        start = "where it does not" if sentences else "Where image 1 follows the plan in thinking 1"
-        sentences.append(f"{start}, thinking 2 says that nothing is missing in {_cases(faultless)}")
+        start = "where nothing is wrong" if sentences else "Where nothing is wrong with image 1"
+        sentences.append(f"{start}, thinking 2 says so in {_cases(faultless)}")
     if not sentences:
         return "Whether thinking 2 is true of image 1 was not measured. "
     return f"{'; '.join(sentences)}. "

@@ -1,4 +1,4 @@
-"""Scores the held-out samples of a run: the first turn against the second, kind by kind."""
+"""Scores the held-out samples of a run: the first turn against the second, kind by kind, and what thinking 2 sees."""
 
 import dataclasses
 import math
@@ -9,12 +9,13 @@ import numpy as np
 
 from irg_jax.core.errors import UserError
 from irg_jax.reporting.load import Run, Sample
+from irg_jax.reporting.perception import Reading, judge, summarise
+from irg_jax.reporting.shares import share
 from irg_jax.worlds.shapes.draw import split_of
-from irg_jax.worlds.shapes.faults import Fault
 from irg_jax.worlds.shapes.kept import kept
 from irg_jax.worlds.shapes.scene import KINDS, Scene
-from irg_jax.worlds.shapes.score import Score, compare_with_plan, score_image
-from irg_jax.worlds.shapes.thinking import has_four_parts, parse_plan, parse_reflection
+from irg_jax.worlds.shapes.score import Score, score_image
+from irg_jax.worlds.shapes.thinking import has_four_parts, parse_plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,30 +25,16 @@ class SampleScore:
     Attributes:
       kind: one of the six GenEval kinds (arXiv 2310.11513).
       turns: the scores of both images.
-      faults: of image 1 against the model's own plan; None where thinking 1 is not a plan.
-      seen: whether thinking 2 says exactly what image 1 shows, and how it is executed.
-      diagnosed: whether thinking 2 names exactly the faults, or says that there are none.
+      reading: of image 1 by thinking 2, against the plan that the model wrote, where thinking 1 is one.
       kept: how well image 2 keeps what image 1 has right, in [0, 1]; None where thinking 1 is not a plan.
       held_out: whether this combination of objects is in the held-out split of the shapes world.
     """
 
     kind: str
     turns: tuple[Score, Score]
-    faults: tuple[Fault, ...] | None
-    seen: bool
-    diagnosed: bool
+    reading: Reading
     kept: float | None
     held_out: bool
-
-
-def wilson(correct: int, count: int) -> tuple[float, float]:
-    """The Wilson 95 % interval of a share."""
-    z = 1.959963984540054
-    share, spread = correct / count, z * z / count
-    middle = share + spread / 2
-    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    # Rounding may push the ends slightly outside [0, 1].
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
 
 
 def sign_test(fixed: int, broken: int) -> float:
@@ -67,17 +54,13 @@ def score_sample(sample: Sample) -> SampleScore | None:
         scores = score_image(first, scene), score_image(second, scene)
     except UserError as error:
         raise UserError(f"{sample.path}: {error}") from None
-    seen, said = scores[0].seen, parse_reflection(sample.turns[1].thinking)
     # Against the plan that the model wrote: the prompt leaves positions and some colours open.
     plan = parse_plan(sample.turns[0].thinking)
-    faults = None if plan is None else compare_with_plan(seen, plan)
     return SampleScore(
         scene.kind,
         scores,
-        faults,
-        said is not None and said.seen == frozenset(seen.things) and said.flaws == frozenset(seen.flaws),
-        said is not None and faults is not None and said.faults == frozenset(faults),
-        None if plan is None else kept(seen, scores[1].seen, plan),
+        judge(scores[0].seen, plan, sample.turns[1].thinking),
+        None if plan is None else kept(scores[0].seen, scores[1].seen, plan),
         split_of(scene.objects) == "held_out",
     )
 
@@ -98,39 +81,26 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
         "turn2": _turn_summary(scored, 1),
         "change": _change(scored),
         "kept": _mean([score.kept for score in scored if score.kept is not None]),
-        "reflection": {
-            "seen": _share(sum(score.seen for score in scored), len(scored)),
-            "faulty": _diagnosed([score for score in scored if score.faults]),
-            "faultless": _diagnosed([score for score in scored if score.faults == ()]),
-        },
-        "four_parts": _share(sum(four), len(four)),
-        "complete": _share(sum(turn.complete for turn in reflections), len(reflections)),
+        "perception": summarise(run.perception.readings) | {"step": run.perception.step} if run.perception else None,
+        "reflection": summarise([score.reading for score in scored]),
+        "four_parts": share(sum(four), len(four)),
+        "complete": share(sum(turn.complete for turn in reflections), len(reflections)),
         "items": [_item(sample, score) for sample, score in zip(run.samples, scores, strict=True)],
     }
-
-
-def _share(correct: int, count: int) -> dict[str, Any]:
-    if not count:
-        return {"correct": 0, "count": 0, "share": None, "interval": None}
-    return {"correct": correct, "count": count, "share": correct / count, "interval": list(wilson(correct, count))}
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _diagnosed(scored: Sequence[SampleScore]) -> dict[str, Any]:
-    return _share(sum(score.diagnosed for score in scored), len(scored))
-
-
 def _turn_summary(scored: Sequence[SampleScore], turn: int) -> dict[str, Any]:
     groups = {kind: [score.turns[turn].correct for score in scored if score.kind == kind] for kind in KINDS}
-    kinds = {kind: _share(sum(hits), len(hits)) for kind, hits in groups.items() if hits}
+    kinds = {kind: share(sum(hits), len(hits)) for kind, hits in groups.items() if hits}
     details = [score.turns[turn].detail for score in scored]
     return {
         "kinds": kinds,
         "overall": sum(kind["share"] for kind in kinds.values()) / len(kinds) if kinds else None,
-        "pooled": _share(sum(score.turns[turn].correct for score in scored), len(scored)),
+        "pooled": share(sum(score.turns[turn].correct for score in scored), len(scored)),
         "detail": sum(details) / len(details) if details else None,
     }
 
@@ -150,8 +120,9 @@ def _change(scored: Sequence[SampleScore]) -> dict[str, Any]:
 def _item(sample: Sample, score: SampleScore | None) -> dict[str, Any]:
     item: dict[str, Any] = {"sample": sample.path.parent.name, "prompt": sample.prompt, "seed": sample.seed}
     if score is not None:
-        item |= {"kind": score.kind, "diagnosed": score.diagnosed, "seen": score.seen, "kept": score.kept}
-        item["faults"] = None if score.faults is None else [fault.kind for fault in score.faults]
+        item |= {"kind": score.kind, "diagnosed": score.reading.exact, "seen": score.reading.seen, "kept": score.kept}
+        faults = score.reading.faults
+        item["faults"] = None if faults is None else [fault.kind for fault in faults]
         for name, turn in zip(("turn1", "turn2"), score.turns, strict=True):
             item[name] = {"correct": turn.correct, "reasons": list(turn.reasons), "detail": turn.detail}
     return item

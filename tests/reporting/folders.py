@@ -38,3 +38,19 @@ def write_sample(workdir, index, *, right=(True, True), scene=True, split="held_
     record |= {"turns": turns, "scene": trajectory.scene if scene else ""} | changes
     (folder / "trajectory.json").write_text(json.dumps(record))
     return folder
+
+
+def write_perception(workdir, *, step=40, right=(True, True)):
+    """The perception of a faulty and of a faultless picture, whose faults are named where ``right``."""
+    blurred = {"kind": "blurred", "planned": None, "seen": None}
+    records = [
+        {
+            "key": f"held_out/{number}",
+            "seen": named,
+            "faults": faults,
+            "named": faults if named else [blurred] * (not faults),
+        }
+        for number, (faults, named) in enumerate(zip(([blurred], []), right, strict=True))
+    ]
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "perception.json").write_text(json.dumps({"step": step, "asked": 2, "records": records}))

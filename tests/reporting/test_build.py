@@ -13,7 +13,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.reporting import load
 from irg_jax.reporting.build import build_report
 from irg_jax.reporting.load import load_run
-from tests.reporting.folders import write_sample, write_stage
+from tests.reporting.folders import write_perception, write_sample, write_stage
 
 _EVIL = '<script>alert("x")</script> & <b>'
 
@@ -48,15 +48,46 @@ def test_scores_count_both_turns_by_kind(workdir):
     assert kinds == {"single_object": (0, 2), "two_object": (2, 2)}
     assert scores["turn1"]["overall"] == 0.5 and scores["turn2"]["overall"] == 0.75
     assert scores["turn2"]["pooled"]["share"] == 0.75
-    assert scores["turn2"]["detail"] == pytest.approx(0.75)
+    assert scores["turn2"]["detail"] == pytest.approx(0.75, abs=0.01)
     change = {"both_correct": 1, "fixed": 2, "broken": 1, "both_wrong": 0, "sign_test_p": 1.0}
     assert scores["change"] == change
     assert (scores["four_parts"]["correct"], scores["four_parts"]["count"]) == (4, 5)
     assert scores["complete"]["correct"] == 4
     # Image 1 of samples 0 and 6 is empty and so departs from its plan; that of 1 and 7 follows it.
     assert scores["reflection"]["faulty"]["count"] == scores["reflection"]["faultless"]["count"] == 2
+    assert scores["perception"] is None and 0 <= scores["kept"] <= 1
     assert [item["turn1"]["correct"] for item in scores["items"][:4]] == [False, True, False, True]
     assert scores["items"][0]["turn1"]["reasons"]
+
+
+def test_perception_stands_beside_that_of_the_own_drafts(workdir):
+    write_perception(workdir, right=(True, False))
+    scores = build_report(workdir)
+    assert (scores["perception"]["step"], scores["perception"]["balanced"]) == (40, 0.5)
+    text = (workdir / "report.html").read_text()
+    assert '<a href="#perception">' in text and "of the checkpoint of step 40" in text
+    assert '<span>Faults rightly named, balanced</span><b class="">50.0 %</b>' in text
+    assert "given pictures: 1 of 1 faulty, 0 of 1 faultless" in text and "Kept by turn 2" in text
+    write_sample(workdir, 2, step=80)
+    assert build_report(workdir, step=80)["perception"] is None
+    assert build_report(workdir, step=40)["perception"]["balanced"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"records": [{}]}, "the key 'step' is missing"),
+        ({"step": 1, "records": [{"seen": True, "faults": []}]}, "the key 'named' is missing"),
+        ({"step": 1, "records": [{"seen": True, "named": None, "faults": [{"kind": "odd"}]}]}, "'odd' is not a kind"),
+        ({"step": None, "records": [1]}, "not a measured perception"),
+        ([], "holds a list"),
+    ],
+)
+def test_a_broken_perception_is_named(tmp_path, values, message):
+    write_stage(tmp_path)
+    (tmp_path / "perception.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=rf"perception\.json: .*{message}"):
+        build_report(tmp_path)
 
 
 class _Page(html.parser.HTMLParser):
@@ -110,7 +141,7 @@ def test_samples_alone_make_a_page(tmp_path):
     build_report(tmp_path)
     text = (tmp_path / "report.html").read_text()
     assert "1 sample of the checkpoint of step 40, none of them scored" in text and "Training:" not in text
-    assert "#gallery" in text and "#training" not in text and "#scores" not in text
+    assert "#gallery" in text and "#training" not in text and "#scores" not in text and "#perception" not in text
     assert "Held-out prompts" not in text and "combination of objects" not in text
     assert "Whether thinking 2 is true of image 1 was not measured" in text
 

@@ -9,7 +9,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.reporting import compare, load
 from irg_jax.reporting.compare import build_comparison, run_names
 from irg_jax.reporting.load import load_run
-from tests.reporting.folders import write_sample, write_stage
+from tests.reporting.folders import write_perception, write_sample, write_stage
 
 EVIL = '<script>alert("x")</script> & <b>'
 
@@ -58,6 +58,7 @@ def test_the_page_has_curves_settings_and_figures_of_both_runs(tmp_path):
     second = make_run(tmp_path / "two", 0.2, commit="abc1234")
     write_sample(first, 0, right=(False, True))
     write_sample(second, 0, right=(True, True))
+    write_perception(second)
     build_comparison([first, second], first / "comparison.html")
     text = (first / "comparison.html").read_text("utf-8")
     # Loss, ce, mse, tokens/s with a line for each run; validation of the first only, and in its colour.
@@ -68,7 +69,10 @@ def test_the_page_has_curves_settings_and_figures_of_both_runs(tmp_path):
     assert "stages.stage1.optim.b1" not in rows
     assert rows["turn 1: correct, mean of the kinds"] == ["0.0 %", "100.0 %"]
     assert rows["turn 2: correct images"] == ["1 of 1", "1 of 1"]
-    assert rows["thinking 2 names exactly the faults of image 1"] == ["0 of 1", "—"]
+    assert rows["own drafts: thinking 2 names exactly the faults"] == ["0 of 1", "—"]
+    assert rows["given pictures: thinking 2 names exactly the faults"] == ["—", "1 of 1"]
+    assert rows["given pictures: mean of faulty and faultless"] == ["—", "100.0 %"]
+    assert rows["image 2 keeps what image 1 has right, 0 to 1"][1] == "1.00"
     assert rows["stage1: steps"] == ["39", "39"]
     assert rows["stage1: last validation loss"] == ["0.5", "—"]
     assert rows["seconds of phase stage1"] == ["75.2 (1 min 15 s)"] * 2

@@ -9,7 +9,11 @@ from PIL import Image
 
 from irg_jax.reporting import gallery
 from irg_jax.reporting.load import Sample, Turn
+from irg_jax.reporting.perception import Reading
 from irg_jax.reporting.scoring import SampleScore
+from irg_jax.worlds.shapes.faults import Fault
+from irg_jax.worlds.shapes.objects import PlacedObject
+from irg_jax.worlds.shapes.score import Score
 
 
 def test_thinking_is_formatted_and_escaped():
@@ -22,7 +26,7 @@ def test_thinking_is_formatted_and_escaped():
 
 
 def test_the_kinds_take_turns():
-    samples = [(name, SampleScore(name[0], (None, None), None, False, True)) for name in ("a1", "a2", "a3", "b1")]
+    samples = [(name, SampleScore(name[0], (None, None), None, None, True)) for name in ("a1", "a2", "a3", "b1")]
     assert [name for name, _ in gallery.interleave_kinds(samples, 3)] == ["a1", "b1", "a2"]
 
 
@@ -40,3 +44,27 @@ def test_a_card_shows_both_images_and_both_thinkings_with_at_most_512_pixels_per
     np.testing.assert_array_equal(np.asarray(shown[0]), pixels[0, :32, :32])
     assert shown[1].size == (512, 256)
     assert html.count("cut off: ran out of tokens") == 1
+
+
+def test_a_scored_card_shows_what_is_wrong_beside_what_is_named_and_how_much_is_kept():
+    image = Image.new("RGB", (32, 32))
+    sample = Sample(pathlib.Path("x"), "a red cross", 3, 7, "run", 40, "", (Turn("", image, True),) * 2)
+    marks = (Score(False, (), 0.5, None), Score(True, (), 1.0, None))
+    missing, blurred = Fault("missing", PlacedObject("red", "cross", "northwest")), Fault("blurred")
+
+    def card(*reading):
+        return gallery.card(sample, SampleScore("single_object", marks, Reading(*reading), 0.75, True))
+
+    html = card(False, (missing, blurred), frozenset({blurred}))
+    assert "In image 1: The red cross northwest is missing. The edges are blurred.<" in html
+    assert "Named: The edges are blurred.<" in html and "keeps 0.75 of what image 1 has right" in html
+    assert "does not say exactly what image 1 shows" in html and "does not name exactly what is wrong" in html
+    html = card(True, (blurred,), frozenset({blurred}))
+    assert ">says exactly what image 1 shows" in html and ">names exactly what is wrong" in html
+    html = card(True, (), frozenset())
+    assert "In image 1: Nothing is wrong.<" in html and "Named: Nothing is wrong.<" in html
+    assert "rightly finds nothing wrong" in html
+    assert "does not say that nothing is wrong" in card(True, (), None) and "nothing that can be read" in card(
+        True, (), None
+    )
+    assert "In image 1" not in card(True, None, frozenset())

@@ -104,6 +104,6 @@ def test_the_page_says_of_the_reflection_what_the_scores_say(tmp_path):
     faulty = scores["reflection"]["faulty"]
     text = (tmp_path / "report.html").read_text("utf-8")
     assert (faulty["correct"], faulty["count"]) == (0, 2)
-    assert "thinking 2 names exactly these departures in none of 2 cases" in text
-    assert text.count("does not name what departs from the plan") == 2
-    assert "what is wrong with it" not in text
+    assert "thinking 2 names exactly these faults in none of 2 cases" in text
+    assert text.count("does not name exactly what is wrong") == 2
+    assert "Where nothing is wrong" not in text

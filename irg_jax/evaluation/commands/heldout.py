@@ -1,12 +1,13 @@
-"""``irg_jax.evaluate heldout``: two turns for held-out prompts of the shapes world, their scores and a report."""
+"""``irg_jax.evaluate heldout``: two turns for held-out prompts of the shapes world, perception, and a report."""
 
 from absl import flags
 
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.outputs import check_output_folder
 from irg_jax.core.storage import as_path
-from irg_jax.experiment import held_out
+from irg_jax.experiment import held_out, perception
 from irg_jax.reporting.build import build_report
+from irg_jax.reporting.wording import percent
 from irg_jax.sharding import processes
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
@@ -21,12 +22,15 @@ _PROMPTS = flags.DEFINE_integer(
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "prompts sampled together", lower_bound=1, flag_values=FLAGS)
 _SEED = flags.DEFINE_integer("seed", 0, "of the samples", lower_bound=0, upper_bound=2**32 - 1, flag_values=FLAGS)
+_PERCEPTION = flags.DEFINE_integer(
+    "perception", 300, "weak pictures of the data set to reflect on; 0 for none", lower_bound=0, flag_values=FLAGS
+)
 
 
 def main() -> None:
-    """Samples, scores and prints both turns."""
+    """Samples, scores and prints both turns, and how true thinking 2 is of given pictures."""
     log_plainly()
-    sizes = dict(prompts=_PROMPTS.value, batch_size=_BATCH_SIZE.value, seed=_SEED.value)
+    sizes = dict(prompts=_PROMPTS.value, batch_size=_BATCH_SIZE.value, seed=_SEED.value, perception=_PERCEPTION.value)
     stage, config = held_out.open_evaluation(_CHECKPOINT.value, _STEP.value, _DATA.value, **sizes)
     out = as_path(_OUT.value) if _OUT.value else stage.folder / "evaluations" / f"heldout_{stage.step:08d}"
     check_output_folder(out, "--out")
@@ -35,7 +39,15 @@ def main() -> None:
     processes.wait_for_all("samples")
     if not processes.is_primary():
         return
+    if config.perception:
+        perception.measure(stage.folder, config, out, stage.step)
     scores = build_report(out, stage.step)
     print(out / "report.html")
     first, second = scores["turn1"]["overall"], scores["turn2"]["overall"]
     print(f"turn 1 {first:.3f}  turn 2 {second:.3f}  ({scores['scored']} scored samples, mean of the kinds)")
+    seen = scores["perception"]
+    if seen and seen["balanced"] is not None:
+        faulty, faultless = (percent(seen[name]["share"]) for name in ("faulty", "faultless"))
+        print(
+            f"perception {percent(seen['balanced'])}: faults named in {faulty}, none where there is none in {faultless}"
+        )
