@@ -17,7 +17,7 @@ def _world(train: int) -> dict[str, int]:
 def get_config() -> ConfigDict:
     """The ViT, then the mixture."""
     base = template.get_config()
-    base.steps = 4500
+    base.steps = 3000
     base.init_from = "{workdir}/vit"
     base.data.tokenizer = "{workdir}/data/tokenizer"
     base.data.sources = ConfigDict(
