@@ -52,5 +52,5 @@ def get_config(which: str = "base,0") -> ConfigDict:
     VARIANTS[name](stage)
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=stage))
-    c.evaluate = ConfigDict(dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0))
+    c.evaluate = ConfigDict(dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0, perception=300))
     return c

@@ -51,5 +51,5 @@ def get_config() -> ConfigDict:
         )
     )
     c.stages = ConfigDict(dict(base=base))
-    c.evaluate = ConfigDict(dict(dir="{workdir}/data/trajectories", prompts=48, batch_size=48, seed=0))
+    c.evaluate = ConfigDict(dict(dir="{workdir}/data/trajectories", prompts=48, batch_size=48, seed=0, perception=300))
     return c

@@ -12,7 +12,7 @@ def get_config(start: str = "shipped") -> ConfigDict:
     """The stage configs, and what is generated for the report."""
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=shapes_stage1.get_config(), stage2=shapes_stage2.get_config()))
-    c.evaluate = ConfigDict(dict(dir="{workdir}/data/shapes", prompts=96, batch_size=48, seed=0))
+    c.evaluate = ConfigDict(dict(dir="{workdir}/data/shapes", prompts=96, batch_size=48, seed=0, perception=300))
     if start == "from_scratch":
         first = shapes_base.get_config()
         c.vit, c.stages.base = first.vit, first.stages.base

@@ -4,6 +4,7 @@ import html
 from typing import Any
 
 from irg_jax.reporting.wording import count_of, percent
+from irg_jax.worlds.shapes.faults import FAULT_KINDS
 
 _NONE = "<td>—</td>"
 _ALL = (
@@ -25,10 +26,14 @@ def section(scores: dict[str, Any]) -> str:
     rows = [_row(name, key, given, own) for key, name in _ALL]
     cells = "".join(_balanced(group) for group in (given, own))
     rows.append(f'<tr class="sum"><th>balanced: mean of the last two</th>{cells}</tr>')
-    for key, label in (("by_count", "names exactly the faults, where there are {}"), ("by_kind", "names what is {}")):
+    # Those without any are in the rows above.
+    counts = [name for name in own["by_count"] if name != "0"]
+    for key, names, label in (
+        ("by_count", counts, "names exactly the faults, {} of them"),
+        ("by_kind", FAULT_KINDS, "names the fault “{}”"),
+    ):
         groups = [group[key] if group else {} for group in (given, own)]
-        names = [name for name in dict.fromkeys(name for group in groups for name in group) if name != "0"]
-        rows += [_row(label.format(name), name, *groups) for name in names]
+        rows += [_row(label.format(name), name, *groups) for name in names if any(name in group for group in groups)]
     rows += [_row(name, key, given, own) for key, name in _PICTURES]
     if scores["kept"] is not None:
         kept = f"<td>{scores['kept']:.2f}</td>"

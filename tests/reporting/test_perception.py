@@ -119,9 +119,11 @@ def test_the_table_has_given_pictures_beside_own_drafts():
     rows = dict(row.split("</th>", 1) for row in text.split("<tr><th>")[1:])
     faulty = rows["names exactly the faults, where there are some"]
     assert "3 of 3" in faulty and "0 of 1" in faulty
-    assert rows["names what is missing"].endswith("<td>—</td></tr>")
-    assert rows["names what is blurred"].startswith("<td>—</td>")
+    assert rows["names the fault “missing”"].endswith("<td>—</td></tr>")
+    assert rows["names the fault “blurred”"].startswith("<td>—</td>")
     assert "1 of 1" in rows["pictures with two or more faults"]
+    assert "3 of 3" in rows["names exactly the faults, 1 of them"]
+    assert "0 of 1" in rows["names exactly the faults, 2 of them"]
     without = perception_table.section({"perception": None, "reflection": own, "scored": 1, "kept": None})
     assert "not measured" in without and "image 2 keeps" not in without
     assert perception_table.section({"perception": None, "reflection": summarise([]), "scored": 0, "kept": None}) == ""
