@@ -72,8 +72,10 @@ def _check(folder: Path, about: dict[str, object]) -> None:
 
 def _write_understanding(folder: Path, seed: int, count: int, size: int) -> None:
     for split, pictures in _LABELLED.items():
-        np.savez(folder / f"labelled_{split}.npz", **labelled_pictures(seed, split, pictures, size))
-    with (folder / "samples.jsonl").open("w", encoding="utf-8") as file:
+        made = labelled_pictures(seed, split, pictures, size)
+        file = folder / f"labelled_{split}.npz"
+        np.savez(file, pictures=made["pictures"], labels=made["labels"], classes=made["classes"])
+    with (folder / "samples.jsonl").open("w", encoding="utf-8") as lines:
         for index, (turns, picture) in enumerate(samples(seed, count, size)):
             record: dict[str, object] = {"id": str(index)}
             if picture is not None:
@@ -84,7 +86,7 @@ def _write_understanding(folder: Path, seed: int, count: int, size: int) -> None
                 record["image"] = name
             speakers = itertools.cycle(("human", "gpt"))
             record["conversations"] = [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)]
-            file.write(json.dumps(record) + "\n")
+            lines.write(json.dumps(record) + "\n")
 
 
 def _write_captioned(folder: Path, seed: int, count: int, size: int) -> None:

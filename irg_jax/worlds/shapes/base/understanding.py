@@ -95,7 +95,7 @@ def _question(rng: np.random.Generator, objects: Sequence[PlacedObject], places:
     thing = objects[rng.integers(len(objects))]
     kind = rng.integers(4)
     if kind == 0:
-        place = places[rng.integers(len(places))]
+        place = places[int(rng.integers(len(places)))]
         there = next((thing for thing in objects if thing.place == place), None)
         return f"What is {place}?", f"{in_words(there)}." if there else "nothing."
     if kind == 1:
