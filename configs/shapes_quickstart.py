@@ -1,7 +1,7 @@
 """Both stages on the shapes world, held-out prompts and the report, by one command, in minutes on two cores.
 
-``--config shapes_quickstart`` goes on from the shipped base; ``--config shapes_quickstart:from_scratch`` trains the base
-first, see ``shapes_base``.
+``--config shapes_quickstart`` goes on from the shipped base; ``--config shapes_quickstart:from_scratch`` first trains
+the base, see ``shapes_base``.
 """
 
 from irg_jax.configs import shapes_base, shapes_stage1, shapes_stage2

@@ -92,7 +92,7 @@ def _any_picture(rng: np.random.Generator, places: Sequence[str]) -> tuple[tuple
 
 
 def _question(rng: np.random.Generator, objects: Sequence[PlacedObject], places: Sequence[str]) -> tuple[str, str]:
-    thing = objects[rng.integers(len(objects))]
+    thing = objects[int(rng.integers(len(objects)))]
     kind = rng.integers(4)
     if kind == 0:
         place = places[int(rng.integers(len(places)))]
