@@ -131,7 +131,7 @@ def _plant(
     def add() -> None:
         place = free[rng.integers(len(free))]
         # Often one more of what is there already, as pictures with a wrong count have.
-        alike = planned[rng.integers(len(planned))]
+        alike = planned[int(rng.integers(len(planned)))]
         colour, shape = _look(alike) if rng.integers(3) == 0 else (_other(rng, "colour", ""), _other(rng, "shape", ""))
         drawings[place] = draw_freely(rng, PlacedObject(colour, shape, place))
         touched.add(place)

@@ -1,5 +1,6 @@
 """How well a second picture keeps what the first had right: position and size of its objects, and its background."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ def kept(first: SeenPicture, second: SeenPicture, planned: Sequence[PlacedObject
 def _kept_object(before: SeenObject, after: SeenObject | None, size: int) -> float:
     if after is None:
         return 0.0
-    off = float(np.hypot(*(a - b for a, b in zip(before.centre, after.centre, strict=True)))) / cell_side(size)
+    off = math.dist(before.centre, after.centre) / cell_side(size)
     steps = abs(SIZES.index(before.size) - SIZES.index(after.size))
     return _share(off, _OFF_CENTRE) * _share(steps, _OFF_SIZE)
 

@@ -43,7 +43,7 @@ def draw_other(rng: np.random.Generator, planned: Sequence[PlacedObject], places
             if kind < 3:
                 drawings.append(draw_freely(rng, PlacedObject(colour, shape, place)))
     if not drawings:
-        drawings.append(draw_freely(rng, _any(rng, places[rng.integers(len(places))])))
+        drawings.append(draw_freely(rng, _any(rng, places[int(rng.integers(len(places)))])))
     return Picture(tuple(drawings), weak.background, weak.flaws, weak.noise)
 
 
