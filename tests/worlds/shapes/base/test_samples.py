@@ -1,0 +1,184 @@
+"""The samples of a base model: the same for the same seed, of training plans alone, and true of their pictures."""
+
+import numpy as np
+import pytest
+
+from irg_jax.worlds.shapes.base.labels import labelled_pictures
+from irg_jax.worlds.shapes.base.painting import captioned, edits
+from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan, generator
+from irg_jax.worlds.shapes.base.understanding import MARK, WHAT_IS_SEEN, samples
+from irg_jax.worlds.shapes.draw import SPLITS, split_of
+from irg_jax.worlds.shapes.faults import compare
+from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, centres, in_words
+from irg_jax.worlds.shapes.prompts import parse_prompt
+from irg_jax.worlds.shapes.reader import read_picture
+from irg_jax.worlds.shapes.render import render
+from irg_jax.worlds.shapes.score import compare_with_plan, score_image
+from irg_jax.worlds.shapes.thinking import (
+    HEADINGS,
+    parse_plan,
+    parse_reflection,
+    write_evidence,
+    write_faults,
+    write_plan,
+    write_remedy,
+    write_seen,
+)
+
+PLACES = tuple(centres(32))
+
+
+def texts(kind, seed):
+    if kind == "understanding":
+        return [sample.turns for sample in samples(seed, 60, 32)]
+    if kind == "captions":
+        return [(sample.picture.tobytes(), sorted(sample.captions.items())) for sample in captioned(seed, 12, 32)]
+    if kind == "edits":
+        return [(sample.before.tobytes(), sample.instruction, sample.after.tobytes()) for sample in edits(seed, 12, 32)]
+    return [values.tobytes() for values in labelled_pictures(seed, "train", 12, 32).values()][:2]
+
+
+@pytest.mark.parametrize("kind", ["understanding", "captions", "edits", "labels"])
+def test_a_seed_decides_every_sample(kind):
+    assert texts(kind, 5) == texts(kind, 5)
+    assert all(one != other for one, other in zip(texts(kind, 5)[:2], texts(kind, 6)[:2], strict=True))
+    assert texts(kind, 2**64 - 1)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_plans_are_of_their_split(split):
+    assert all(split_of(draw_plan(generator(0, 1, index), split).objects) == split for index in range(100))
+
+
+def planned_in(text):
+    """The objects of the plan in a text; None where there is none."""
+    return next((plan for line in text.split("\n") if (plan := parse_plan(line))), None)
+
+
+def test_all_plans_that_samples_name_are_of_training():
+    named = [planned_in(turn) for sample in samples(1, 200, 32) for turn in sample.turns]
+    named += [planned_in(text) for sample in captioned(1, 60, 32) for text in sample.captions.values()]
+    plans = [plan for plan in named if plan]
+    assert len(plans) > 120
+    assert {split_of(plan) for plan in plans} == {"train"}
+
+
+def test_a_picture_of_many_faults_has_some_that_no_record_has():
+    counts = set()
+    for index in range(200):
+        rng = generator(0, 2, index)
+        planned = draw_plan(rng, "train").objects
+        picture = draw_other(rng, planned, PLACES)
+        assert picture.drawings and len({thing.place for thing in picture.objects}) == len(picture.objects)
+        counts.add(len(compare(planned, picture.objects, picture.flaws)))
+    assert {0, 1, 2, 3, 4, 5} <= counts
+
+
+def pairs(values):
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def answer_to(question, things):
+    """The answer to one of the short questions, from what is read."""
+    at = {thing.place: thing for thing in things}
+    words = question.rstrip("?").split()
+    if question.startswith("What is "):
+        return f"{in_words(at[words[2]])}." if words[2] in at else "nothing."
+    if question.startswith("What colour"):
+        return f"{at[words[5]].colour}."
+    if question.startswith("How many"):
+        return f"{NUMBERS[sum(thing.shape == words[-1] for thing in things)]}."
+    return "Yes." if any((thing.colour, thing.shape) == tuple(words[-2:]) for thing in things) else "No."
+
+
+def verdict(planned, seen, flaws):
+    return f"{write_evidence(planned, seen, PLACES)} {write_faults(compare(planned, seen, flaws))}"
+
+
+# The five kinds alternate in steps of twenty; each text is compared with what the exact reader sees.
+def test_what_samples_say_is_true_of_their_pictures():
+    kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan"), 0)
+    for (first, *turns), picture in samples(2, 120, 32):
+        if picture is None:
+            plan, words = first.split("\n")
+            said = parse_reflection(
+                f"<think> {words}" + "".join(f"\n{heading}\nx" for heading in HEADINGS) + " </think>"
+            )
+            things = sorted(said.seen, key=lambda thing: PLACES.index(thing.place))
+            assert turns == [verdict(parse_plan(plan), things, said.flaws)]
+            kinds["texts"] += 1
+            continue
+        read, question = read_picture(render(picture)), first.replace(MARK, "").strip()
+        if read.things != picture.objects or read.flaws != picture.flaws:
+            continue  # one in a thousand, of noise
+        seen = write_seen(read.things, read.flaws, PLACES)
+        if plan := parse_plan(question):
+            assert turns == [f"<think> {seen} {verdict(plan, read.things, read.flaws)}"]
+            kinds["picture"] += 1
+        elif question == WHAT_IS_SEEN:
+            assert turns == [seen]
+            kinds["see"] += 1
+        elif question == "How is this picture planned?":
+            assert turns == [write_plan(read.things)]
+            kinds["plan"] += 1
+        else:
+            for asked, said in pairs([question, *turns]):
+                assert said == answer_to(asked, read.things), asked
+            kinds["answer"] += 1
+    assert sum(kinds.values()) >= 118
+    assert min(kinds.values()) >= 5 and max(kinds, key=kinds.get) == "picture"
+
+
+def test_captions_say_what_their_picture_shows():
+    for index, (image, captions) in enumerate(captioned(3, 45, 32)):
+        read = read_picture(image)
+        if index % 3 == 0:
+            assert captions == {"seen": write_seen(read.things, read.flaws, PLACES)}
+            continue
+        assert set(captions) == {"prompt", "plan"}
+        assert compare_with_plan(read, parse_plan(captions["plan"])) == ()
+        assert score_image(image, parse_prompt(captions["prompt"])).correct
+
+
+def test_edits_say_what_leads_from_one_picture_to_the_other():
+    numbers, wrong = [], 0
+    for before, instruction, after in edits(4, 45, 32):
+        improved = read_picture(after)
+        faults = compare_with_plan(read_picture(before), improved.things)
+        numbers.append(len(faults))
+        assert improved.flaws == ()
+        # The order of the steps is that of the plan, which the pictures do not show.
+        steps = " ".join(map(write_remedy, faults)) or "Keep it."
+        wrong += sorted(instruction.split(". ")) != sorted(steps.split(". "))
+    assert wrong == 0
+    assert max(numbers) > 3 and min(numbers) == 0
+
+
+@pytest.mark.parametrize(("size", "count"), [(32, 60), (64, 12)])
+def test_labels_are_what_the_reader_reads(size, count):
+    data = labelled_pictures(5, "held_out", count, size)
+    places, wrong = tuple(centres(size)), 0
+    assert data["pictures"].shape == (count, size, size, 3) and data["pictures"].dtype == np.uint8
+    assert data["labels"].dtype == data["classes"].dtype == np.int32
+    assert data["classes"].tolist() == [7, 6] * len(places) + [2, 3, 2, 2]
+    for image, labels in zip(data["pictures"], data["labels"].tolist(), strict=True):
+        read = read_picture(image)
+        looks = pairs(labels[: 2 * len(places)])
+        labelled = [
+            (COLOURS[colour - 1], SHAPES[shape - 1], place)
+            for place, (colour, shape) in zip(places, looks, strict=True)
+            if colour
+        ]
+        aspects = (("no outlines",), ("blurred", "ragged"), ("faded",), ("noisy",))
+        flaws = tuple(
+            names[label - 1] for names, label in zip(aspects, labels[2 * len(places) :], strict=True) if label
+        )
+        wrong += labelled != [(thing.colour, thing.shape, thing.place) for thing in read.things] or flaws != read.flaws
+    assert wrong <= 1
+
+
+def test_labels_vary_and_the_splits_share_no_picture():
+    train, held_out = (labelled_pictures(0, split, 60, 32) for split in SPLITS)
+    for column in range(12):
+        assert len(np.unique(train["labels"][:, column])) > 1
+    assert not {image.tobytes() for image in train["pictures"]} & {image.tobytes() for image in held_out["pictures"]}
