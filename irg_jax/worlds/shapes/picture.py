@@ -12,6 +12,7 @@ from irg_jax.worlds.shapes.objects import PlacedObject
 SIZES = (22, 25, 28)
 REACH = {22: 2, 25: 2, 28: 1}
 TILTS = (-10, 0, 10)  # degrees, clockwise; a circle has none
+STYLES = ("outlined", "flat", "striped")
 TEXTURES = ("plain", "stripes", "checks", "dots")
 # Of the execution of a whole picture, in the order in which texts name them.
 FLAWS = ("no outlines", "blurred", "ragged", "faded", "noisy")
