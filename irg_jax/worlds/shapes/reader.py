@@ -25,7 +25,7 @@ from irg_jax.worlds.shapes.objects import (
     centres,
     grid_side,
 )
-from irg_jax.worlds.shapes.picture import FLAWS, SIZES, TILTS
+from irg_jax.worlds.shapes.picture import FLAWS, SIZES, STYLES, TILTS
 from irg_jax.worlds.shapes.render import coverage
 
 FOREGROUND = 46.0  # distance to the background in levels; noise has up to 38 and a faded yellow 100
@@ -96,11 +96,15 @@ class SeenPicture:
       objects: sorted by place, in reading order.
       flaws: of ``FLAWS``, in their order; those of objects are none where there is no object.
       background: colour of each pixel without texture and noise, float64 [S, S, 3].
+      word: written below the objects; empty for none.
+      style: one of ``picture.STYLES``.
     """
 
     objects: tuple[SeenObject, ...]
     flaws: tuple[str, ...]
     background: np.ndarray
+    word: str = ""
+    style: str = STYLES[0]
 
     @property
     def things(self) -> tuple[PlacedObject, ...]:

@@ -6,8 +6,8 @@ import re
 from irg_jax.core.errors import UserError
 from irg_jax.worlds.shapes.oracle.pictures import pixels
 from irg_jax.worlds.shapes.oracle.protocol import Question, Text
-from irg_jax.worlds.shapes.oracle.questions import EXAMPLES, answer_question
 from irg_jax.worlds.shapes.prompts import parse_prompt
+from irg_jax.worlds.shapes.questions import EXAMPLES, answer_question
 from irg_jax.worlds.shapes.reader import SeenPicture, read_picture
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import Score, score_image
@@ -108,9 +108,9 @@ def _scene_in(text: str) -> Scene:
 
 
 def _answer_questions(text: str, picture: bytes) -> Text:
-    objects, answers = _seen(picture).objects, []
+    seen, answers = _seen(picture), []
     for question in _QUESTION.findall(text):
-        answer = answer_question(question, objects)
+        answer = answer_question(question, seen)
         if answer is None:
             raise UserError(f"the question {question.strip()!r}: the oracle understands {UNDERSTOOD}")
         answers.append(answer)
