@@ -1,4 +1,4 @@
-"""Random scenes, with the split that separates training from held-out scenes."""
+"""What all random scenes share: the split between training and held-out ones, and where objects may stand."""
 
 import functools
 import zlib
@@ -6,59 +6,60 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject
-from irg_jax.worlds.shapes.scene import RELATIONS, Scene, Wanted
+from irg_jax.worlds.shapes.objects import PlacedObject, centres
 
 SPLITS = ("train", "held_out")
 # Chosen so that the held-out single objects cover at least four colours and four shapes.
 SALT = "shapes-6"
 
-_CELLS = ("northwest", "northeast", "southwest", "southeast")
-# The pairs of places (first object, second object) that show each relation.
-_PLACES_OF = {
-    "left of": (("northwest", "northeast"), ("southwest", "southeast")),
-    "right of": (("northeast", "northwest"), ("southeast", "southwest")),
-    "above": (("northwest", "southwest"), ("northeast", "southeast")),
-    "below": (("southwest", "northwest"), ("southeast", "northeast")),
-}
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _held_out(combination: tuple[tuple[str, str], ...]) -> bool:
-    text = "+".join(f"{colour} {shape}" for colour, shape in combination)
-    return zlib.crc32(f"{SALT}:{text}".encode()) % 5 == 0
+Look = tuple[str, str]  # colour and shape
 
 
 def split_of(objects: Sequence[PlacedObject]) -> str:
     """The split of this combination of (colour, shape); it does not depend on places, prompt or seed."""
-    return SPLITS[_held_out(tuple(sorted((thing.colour, thing.shape) for thing in objects)))]
+    return _split("+".join(sorted(f"{thing.colour} {thing.shape}" for thing in objects)))
 
 
-def draw_scene(rng: np.random.Generator, kind: str, split: str) -> Scene:
-    """A random scene of ``kind`` (one of ``KINDS``) whose objects belong to ``split`` (one of ``SPLITS``)."""
-    while True:
-        scene = _draw_any(rng, kind)
-        if split_of(scene.objects) == split:
-            return scene
+def split_of_word(word: str) -> str:
+    """The split of pictures with this word, whatever else is in them."""
+    return _split(word)
 
 
-def _draw_any(rng: np.random.Generator, kind: str) -> Scene:
-    pair = kind in ("two_object", "position", "color_attr")
-    count = int(rng.integers(1, len(_CELLS) + 1)) if kind == "counting" else 1
-    shapes = [SHAPES[i] for i in rng.permutation(len(SHAPES))[: 1 + pair]]
-    if kind == "color_attr":  # two different colours, so that they can be attributed wrongly
-        colours = [COLOURS[i] for i in rng.permutation(len(COLOURS))[:2]]
-    else:
-        colours = [COLOURS[i] for i in rng.integers(len(COLOURS), size=1 + pair)]
-    relation = RELATIONS[rng.integers(len(RELATIONS))] if kind == "position" else None
-    if relation:
-        places: Sequence[str] = _PLACES_OF[relation][rng.integers(2)]
-    else:  # in reading order
-        places = [_CELLS[i] for i in sorted(rng.permutation(len(_CELLS))[: count * len(shapes)])]
-    asks_colour = kind in ("colors", "color_attr")
-    wanted = tuple(
-        Wanted(shape, colour if asks_colour else None, count) for shape, colour in zip(shapes, colours, strict=True)
+@functools.lru_cache(maxsize=1 << 16)
+def _split(text: str) -> str:
+    return SPLITS[zlib.crc32(f"{SALT}:{text}".encode()) % 5 == 0]
+
+
+def most_objects(size: int, word: str = "") -> int:
+    """How many objects a scene on a canvas of ``size`` pixels may have: up to six, as far as there are places."""
+    return min(6, len(open_places(size, word)))
+
+
+def open_places(size: int, word: str = "") -> tuple[str, ...]:
+    """The places of a canvas of ``size`` pixels in which objects may stand; a word takes the southern row."""
+    return tuple(place for place in centres(size) if not (word and place.startswith("south")))
+
+
+def pick(rng: np.random.Generator, items: Sequence[str], count: int) -> list[str]:
+    """So many different ``items``, in random order."""
+    return [items[i] for i in rng.permutation(len(items))[:count]]
+
+
+def arrange(rng: np.random.Generator, looks: Sequence[Look], places: Sequence[str]) -> tuple[PlacedObject, ...]:
+    """The objects in random places of ``places``, in reading order."""
+    chosen = sorted(rng.permutation(len(places))[: len(looks)])
+    return tuple(PlacedObject(*look, places[i]) for look, i in zip(looks, chosen, strict=True))
+
+
+@functools.cache
+def related_places(relation: str, size: int) -> tuple[tuple[str, str], ...]:
+    """The pairs of places (first object, second object) in one row or column that show a relation."""
+    at = centres(size)
+    axis = 0 if relation in ("left of", "right of") else 1
+    sign = 1 if relation in ("left of", "above") else -1
+    return tuple(
+        (first, second)
+        for first in at
+        for second in at
+        if at[first][1 - axis] == at[second][1 - axis] and sign * (at[second][axis] - at[first][axis]) > 0
     )
-    looks = [look for look in zip(colours, shapes, strict=True) for _ in range(count)]
-    objects = tuple(PlacedObject(*look, place) for look, place in zip(looks, places, strict=False))
-    return Scene(kind, wanted, relation, objects)

@@ -1,51 +1,57 @@
-"""Prompts: short requests of GenEval's six kinds, each in several wordings, none of which names a place."""
+"""The prompts of GenEval: short requests of six kinds, each in several wordings, none of which names a place."""
 
 import functools
-import itertools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Sequence
 
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, plural, with_article
-from irg_jax.worlds.shapes.scene import RELATIONS, Scene, Wanted
+from irg_jax.worlds.shapes.relations import RELATIONS
+from irg_jax.worlds.shapes.scene import MOST_WANTED, Scene, Wanted
 
-# {a} and {b} are the wanted objects with their article; {one} and {other} the same behind "one".
+# {all} are the wanted objects with their articles, {a} the first and {rest} the others; {one} and {others} are the same
+# behind "one"; {b} is the second of two.
+_SINGLE = ("{a}", "a picture of {a}", "draw {a}", "show me {one}", "{a} on a plain background")
+_SEVERAL = ("{all}", "a picture of {all}", "draw {all}", "{one} together with {others}", "{a} along with {rest}")
 WORDINGS = {
-    "single_object": ("{a}", "a picture of {a}", "draw {a}", "show me {one}", "{a} on a plain background"),
-    "two_object": (
-        "{a} and {b}",
-        "a picture of {a} and {b}",
-        "draw {a} and {b}",
-        "{one} together with {other}",
-        "{a} along with {b}",
-    ),
+    "single_object": _SINGLE,
+    "two_object": _SEVERAL,
     "counting": ("{a}", "a picture of {a}", "draw exactly {a}", "show me {a}", "{a} on a plain background"),
-    "colors": ("{a}", "a picture of {a}", "draw {a}", "show me {one}", "{a} on a plain background"),
+    "colors": _SINGLE,
     "position": (
         "{a} {relation} {b}",
         "a picture of {a} {relation} {b}",
         "draw {a} {relation} {b}",
         "{a} placed {relation} {b}",
     ),
-    "color_attr": (
-        "{a} and {b}",
-        "a picture of {a} and {b}",
-        "draw {a} and {b}",
-        "{one} together with {other}",
-        "{a} along with {b}",
-    ),
+    "color_attr": _SEVERAL,
 }
+_COUNTED = {name: i for i, name in enumerate(NUMBERS) if i}
+_NOUN = re.compile(
+    rf"(?:(?P<count>an?|{'|'.join(_COUNTED)}) )(?:(?P<colour>{'|'.join(COLOURS)}) )?"
+    rf"(?P<shape>{'|'.join(SHAPES)})(?:e?s)?"
+)
 
 
 def write_prompt(scene: Scene, wording: int) -> str:
     """The prompt of a scene in wording number ``wording``, an index into ``WORDINGS[scene.kind]``."""
     names = [f"{item.colour} {item.shape}" if item.colour else item.shape for item in scene.wanted]
-    first, last = names[0], names[-1]
+    articles, ones = [with_article(name) for name in names], [f"one {name}" for name in names]
+    if scene.kind == "counting":
+        articles = [_counted(scene.wanted[0])]
     return WORDINGS[scene.kind][wording].format(
-        a=_counted(scene.wanted[0]) if scene.kind == "counting" else with_article(first),
-        b=with_article(last),
-        one=f"one {first}",
-        other=f"one {last}",
+        a=articles[0],
+        b=articles[-1],
+        all=in_a_row(articles),
+        rest=in_a_row(articles[1:]),
+        one=ones[0],
+        others=in_a_row(ones[1:]),
         relation=scene.relation,
     )
+
+
+def in_a_row(items: Sequence[str]) -> str:
+    """A list in words: "a circle, a square and a cross"."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def _counted(wanted: Wanted) -> str:
@@ -57,30 +63,42 @@ def parse_prompt(text: str) -> Scene | None:
 
     Case, spaces around it and a full stop at its end do not matter.
     """
-    return _scenes().get(" ".join(text.lower().split()).removesuffix("."))
+    text = " ".join(text.lower().split()).removesuffix(".")
+    for kind, wordings in WORDINGS.items():
+        for wording, pattern in enumerate(map(_pattern, wordings)):
+            found = pattern.fullmatch(text)
+            scene = _scene(kind, found.groupdict()) if found else None
+            # Written again, so that the grammar of the texts is that of the wordings and nothing more.
+            if scene and write_prompt(scene, wording) == text:
+                return scene
+    return None
 
 
 @functools.cache
-def _scenes() -> Mapping[str, Scene]:
-    """Every prompt of the world; the wordings are its grammar, so that what is written is read back."""
-    scenes: dict[str, Scene] = {}
-    for scene in _all_scenes():
-        for wording in range(len(WORDINGS[scene.kind])):
-            # "Show me one circle" belongs to two kinds, which ask for the same.
-            scenes.setdefault(write_prompt(scene, wording), scene)
-    return scenes
+def _pattern(wording: str) -> re.Pattern[str]:
+    return re.compile(
+        re.sub(
+            r"\{(\w+)\}",
+            lambda slot: f"(?P<{slot[1]}>{'|'.join(RELATIONS)})" if slot[1] == "relation" else f"(?P<{slot[1]}>.+)",
+            wording,
+        )
+    )
 
 
-def _all_scenes() -> Iterator[Scene]:
-    for shape in SHAPES:
-        yield Scene("single_object", (Wanted(shape),), None, ())
-        for colour in COLOURS:
-            yield Scene("colors", (Wanted(shape, colour),), None, ())
-        for count in range(1, len(NUMBERS)):
-            yield Scene("counting", (Wanted(shape, count=count),), None, ())
-    for first, second in itertools.permutations(SHAPES, 2):
-        yield Scene("two_object", (Wanted(first), Wanted(second)), None, ())
-        for relation in RELATIONS:
-            yield Scene("position", (Wanted(first), Wanted(second)), relation, ())
-        for one, other in itertools.product(COLOURS, repeat=2):
-            yield Scene("color_attr", (Wanted(first, one), Wanted(second, other)), None, ())
+def _scene(kind: str, slots: dict[str, str]) -> Scene | None:
+    """A scene of ``kind`` of the objects in the slots of a wording, in their order; None if they do not make one."""
+    relation = slots.pop("relation", None)
+    nouns = [_NOUN.fullmatch(item) for slot in slots.values() for item in re.split(", | and ", slot)]
+    wanted = [Wanted(noun["shape"], noun["colour"], _COUNTED.get(noun["count"], 1)) for noun in nouns if noun]
+    number = 1 if kind in ("single_object", "counting", "colors") else 2
+    most = MOST_WANTED if kind in ("two_object", "color_attr") else number
+    coloured = kind in ("colors", "color_attr")
+    if (
+        len(wanted) != len(nouns)
+        or not number <= len(wanted) <= most
+        or len({item.shape for item in wanted}) != len(wanted)
+        or any(bool(item.colour) != coloured for item in wanted)
+        or (kind != "counting" and any(item.count != 1 for item in wanted))
+    ):
+        return None
+    return Scene(kind, tuple(wanted), relation)
