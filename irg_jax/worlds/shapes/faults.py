@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject
-from irg_jax.worlds.shapes.picture import FLAWS, Drawing, Picture, draw_background, draw_freely
+from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Drawing, Picture, draw_background, draw_freely
 
 FAULT_KINDS = (
     "missing", "extra", "miscoloured", "misshapen", "replaced", "misplaced", "too few", "too many", *FLAWS,
@@ -83,7 +83,13 @@ def _look(thing: PlacedObject) -> tuple[str, str]:
     return thing.colour, thing.shape
 
 
-def draw_weak(rng: np.random.Generator, planned: Sequence[PlacedObject], places: Sequence[str]) -> Picture:
+def draw_weak(
+    rng: np.random.Generator,
+    planned: Sequence[PlacedObject],
+    places: Sequence[str],
+    word: str = "",
+    style: str = STYLES[0],
+) -> Picture:
     """A random weak picture of a plan: everything left open drawn at random, and 0 to 3 faults planted.
 
     Half of them are of content, half of execution. An object has one fault at most, and one object stays at least.
@@ -91,7 +97,9 @@ def draw_weak(rng: np.random.Generator, planned: Sequence[PlacedObject], places:
     Args:
       rng: decides everything.
       planned: the plan.
-      places: of the canvas, in reading order.
+      places: of the canvas in which objects may be, in reading order.
+      word: to be written, and always right.
+      style: of the picture; a flat one cannot lack outlines, and one that is not outlined has two flaws at most.
     """
     drawings = {thing.place: draw_freely(rng, thing) for thing in planned}
     background, noise = draw_background(rng), int(rng.integers(1 << 32))
@@ -99,10 +107,20 @@ def draw_weak(rng: np.random.Generator, planned: Sequence[PlacedObject], places:
     flaws: set[str] = set()
     for _ in range(int(np.searchsorted(np.cumsum(FAULTS_PERCENT), rng.integers(100), side="right"))):
         if rng.integers(2) or not _plant(rng, planned, places, drawings, touched):
-            left = [flaw for flaw in FLAWS if flaw not in flaws and not (flaw in _EXCLUSIVE and flaws & _EXCLUSIVE)]
-            flaws.add(left[rng.integers(len(left))])
+            left = _possible_flaws(flaws, style)
+            if left:
+                flaws.add(left[rng.integers(len(left))])
     ordered = tuple(drawings[place] for place in places if place in drawings)
-    return Picture(ordered, background, tuple(flaw for flaw in FLAWS if flaw in flaws), noise)
+    return Picture(ordered, background, tuple(flaw for flaw in FLAWS if flaw in flaws), noise, word, style)
+
+
+def _possible_flaws(flaws: set[str], style: str) -> list[str]:
+    """The flaws that a picture with ``flaws`` can have besides."""
+    if style != "outlined" and len(flaws) == 2:  # with one more, shapes without dark outlines could not be told apart
+        return []
+    exclusive = _EXCLUSIVE if flaws & _EXCLUSIVE else set()
+    outlines = {"no outlines"} if style == "flat" else set()
+    return [flaw for flaw in FLAWS if flaw not in flaws | exclusive | outlines]
 
 
 def _plant(

@@ -12,7 +12,7 @@ from irg_jax.worlds.shapes.objects import PlacedObject
 SIZES = (22, 25, 28)
 REACH = {22: 2, 25: 2, 28: 1}
 TILTS = (-10, 0, 10)  # degrees, clockwise; a circle has none
-STYLES = ("outlined", "flat", "striped")
+STYLES = ("outlined", "flat", "striped")  # of all objects of a picture
 TEXTURES = ("plain", "stripes", "checks", "dots")
 # Of the execution of a whole picture, in the order in which texts name them.
 FLAWS = ("no outlines", "blurred", "ragged", "faded", "noisy")
@@ -59,12 +59,16 @@ class Picture:
       background: behind them.
       flaws: of ``FLAWS``, in their order; blurred and ragged exclude each other.
       noise: seed of the noise of a noisy background.
+      word: up to four capitals, written in the southern row of places, where no object may be then; empty for none.
+      style: one of ``STYLES``; a flat picture has no outlines, which is no flaw of it.
     """
 
     drawings: tuple[Drawing, ...]
     background: Background = Background()
     flaws: tuple[str, ...] = ()
     noise: int = 0
+    word: str = ""
+    style: str = STYLES[0]
 
     @property
     def objects(self) -> tuple[PlacedObject, ...]:
@@ -87,12 +91,12 @@ def draw_background(rng: np.random.Generator) -> Background:
     return Background((red, green, blue), (slope[0], slope[1]), TEXTURES[rng.integers(len(TEXTURES))])
 
 
-def improve(picture: Picture, planned: Sequence[PlacedObject]) -> Picture:
+def improve(picture: Picture, planned: Sequence[PlacedObject], word: str = "", style: str = STYLES[0]) -> Picture:
     """The picture of ``planned`` that keeps all that is right in ``picture``: the image teacher.
 
     What is as planned, or only of the wrong colour or shape, keeps centre, size and tilt; what stands in the wrong
     place moves with its size and tilt; what is missing is drawn in the middle of its place; what nobody planned goes.
-    The background stays, without noise, and the execution has no flaws.
+    The background stays, without noise, word and style are as planned, and the execution has no flaws.
     """
     at = {drawing.thing.place: drawing for drawing in picture.drawings}
     places = {thing.place for thing in planned}
@@ -105,7 +109,7 @@ def improve(picture: Picture, planned: Sequence[PlacedObject]) -> Picture:
             strays = [stray for stray in strays if stray is not there]
         kept = dataclasses.replace(there, thing=thing) if there else Drawing(thing)
         drawings.append(dataclasses.replace(kept, tilt=0) if thing.shape == "circle" else kept)
-    return Picture(tuple(drawings), picture.background)
+    return Picture(tuple(drawings), picture.background, word=word, style=style)
 
 
 def _look(thing: PlacedObject) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from irg_jax.worlds.shapes.objects import (
 )
 from irg_jax.worlds.shapes.picture import FLAWS, SIZES, STYLES, TILTS
 from irg_jax.worlds.shapes.render import coverage
+from irg_jax.worlds.shapes.word_reader import read_word
 
 FOREGROUND = 46.0  # distance to the background in levels; noise has up to 38 and a faded yellow 100
 MIN_MATCH = 0.85  # cosine similarity to the best rendering
@@ -34,9 +35,10 @@ MIN_CHROMA = 8.0  # mean distance to grey in levels; a faded and ragged green cr
 MIN_COSINE = 0.8  # cosine of the angle to the nearest colour
 MIN_NOISE = 8.0  # standard deviation of the background in levels; a texture has 3, noise 12.7
 
-# Every execution of an object: no outlines or with them, sharp, blurred or ragged, vivid or faded.
+# Every execution of an object: even or striped, no outlines or with them, sharp, blurred or ragged, vivid or faded.
 _EXECUTIONS = tuple(
-    frozenset({*outline, *edge, *fade})
+    frozenset({*inside, *outline, *edge, *fade})
+    for inside in ((), ("striped",))
     for outline in ((), ("no outlines",))
     for edge in ((), ("blurred",), ("ragged",))
     for fade in ((), ("faded",))
@@ -94,10 +96,11 @@ class SeenPicture:
 
     Attributes:
       objects: sorted by place, in reading order.
-      flaws: of ``FLAWS``, in their order; those of objects are none where there is no object.
+      flaws: of ``FLAWS``, in their order, as if outlines had been asked for (see ``flaws_of``); those of objects are
+        none where there is no object.
       background: colour of each pixel without texture and noise, float64 [S, S, 3].
       word: written below the objects; empty for none.
-      style: one of ``picture.STYLES``.
+      style: one of ``picture.STYLES``; what has neither outlines nor stripes is flat.
     """
 
     objects: tuple[SeenObject, ...]
@@ -105,6 +108,10 @@ class SeenPicture:
     background: np.ndarray
     word: str = ""
     style: str = STYLES[0]
+
+    def flaws_of(self, style: str) -> tuple[str, ...]:
+        """The flaws of a picture that was to have a style: for a flat one, that there are no outlines is none."""
+        return tuple(flaw for flaw in self.flaws if not (style == "flat" and flaw == "no outlines"))
 
     @property
     def things(self) -> tuple[PlacedObject, ...]:
@@ -129,27 +136,29 @@ def read_picture(image: np.ndarray) -> SeenPicture:
     size = image.shape[0]
     background, foreground = _background(image)
     contrast = background - image.astype(np.float64)
-    masks = list(_candidates(foreground, size))
-    # What hangs loosely around an object, such as the pieces of a ragged edge, belongs to it.
-    others = np.logical_or.reduce(masks) if masks else foreground
     roughness = _roughness(contrast, foreground)
+    word, where = read_word(contrast, background, roughness)
+    masks = list(_candidates(foreground & ~where, size))
+    # What hangs loosely around an object, such as the pieces of a ragged edge, belongs to it.
+    others = np.logical_or.reduce([where, *masks])
     found = [
         candidate
         for mask in masks
         if (candidate := _Candidate.find(mask, others & ~mask, contrast, background, 3 * roughness**2))
     ]
-    flaws: set[str] = set()
+    manner: set[str] = set()
     objects: list[SeenObject] = []
     if found:
         total = np.sum([candidate.distances.min(0) / candidate.energy for candidate in found], axis=0)
         execution = int(total.argmin())
-        flaws |= _EXECUTIONS[execution]
+        manner |= _EXECUTIONS[execution]
         objects = [seen for candidate in found if (seen := candidate.seen(execution, size))]
     if roughness > MIN_NOISE:
-        flaws.add("noisy")
+        manner.add("noisy")
     order = list(centres(size))
     objects.sort(key=lambda seen: (order.index(seen.place), seen.box))
-    return SeenPicture(tuple(objects), tuple(flaw for flaw in FLAWS if flaw in flaws), background)
+    style = "striped" if "striped" in manner else "flat" if "no outlines" in manner else "outlined"
+    return SeenPicture(tuple(objects), tuple(flaw for flaw in FLAWS if flaw in manner), background, word, style)
 
 
 def read_objects(image: np.ndarray) -> tuple[SeenObject, ...]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irg_jax.worlds.shapes.lettering import ink
 from irg_jax.worlds.shapes.objects import OUTLINE, PALETTE, SIZE, cell_side, centres, grid_side
 from irg_jax.worlds.shapes.picture import Background, Drawing, Picture
 
@@ -13,6 +14,7 @@ SAMPLES = 8  # samples per pixel along each axis
 FULL = SAMPLES * SAMPLES  # coverage of a pixel that is completely inside
 NOISE = 22  # levels by which noise changes a pixel at most
 TEXTURE = 3  # levels by which a texture does
+STRIPE = 3  # eighths of the colour that the lighter stripes of a striped object lack
 
 # Cosine and sine of each tilt in 1/4096.
 _TURNS = {-10: (4034, -711), 0: (4096, 0), 10: (4034, 711)}
@@ -52,23 +54,28 @@ class Coverage(NamedTuple):
 
 
 @functools.cache
-def coverage(shape: str, size: int, tilt: int, canvas: int, flaws: frozenset[str] = frozenset()) -> Coverage:
-    """The coverage of the square around the centre of an object, as the flaws of its edges and outlines leave it.
+def coverage(shape: str, size: int, tilt: int, canvas: int, manner: frozenset[str] = frozenset()) -> Coverage:
+    """The coverage of the square around the centre of an object that is drawn in some manner.
 
     Args:
       shape: one of ``SHAPES``.
       size: one of ``SIZES``.
       tilt: one of ``TILTS``.
       canvas: side of the canvas in pixels.
-      flaws: of ``FLAWS``; only the first three matter here.
+      manner: of ``STYLES``, and of ``FLAWS`` the first three, which are those of edges and outlines.
     """
     outer, inner = _sharp(shape, size, tilt, canvas)
     full = FULL
-    if "ragged" in flaws:
+    if "ragged" in manner:
         outer, inner = _rag(outer, inner)
-    if "no outlines" in flaws:
+    if manner & {"no outlines", "flat"}:
         inner = outer
-    if "blurred" in flaws:
+    if "striped" in manner:
+        # Every other stripe lets through what is behind: a lighter tone of the same colour on any background.
+        stripe = np.arange(len(inner))[:, None] // max(2, len(inner) // 8) % 2
+        gap = stripe * inner * STRIPE // 8
+        outer, inner = outer - gap, inner - gap
+    if "blurred" in manner:
         width = 2 * max(1, cell_side(canvas) // 16) + 1
         outer, inner, full = _blur(outer, width), _blur(inner, width), FULL * width**4
     for part in (outer, inner):
@@ -145,12 +152,12 @@ def render(picture: Picture, size: int = SIZE) -> np.ndarray:
     half = cell_side(size) // 2
     # A margin, for squares that reach over the edge of the canvas.
     canvas = np.pad(canvas, ((half, half), (half, half), (0, 0)))
-    flaws = frozenset(picture.flaws)
+    manner = frozenset({*picture.flaws, picture.style})
     for drawing in picture.drawings:
         x, y = centre(drawing, size)
         square = canvas[y : y + 2 * half, x : x + 2 * half]
-        square[:] = paint(square, drawing, size, flaws)
-    return canvas[half:-half, half:-half].astype(np.uint8)
+        square[:] = paint(square, drawing, size, manner)
+    return write(canvas[half:-half, half:-half], picture.word, manner).astype(np.uint8)
 
 
 def centre(drawing: Drawing, size: int) -> tuple[int, int]:
@@ -160,12 +167,20 @@ def centre(drawing: Drawing, size: int) -> tuple[int, int]:
     return across + int(drawing.offset[0] * unit), down + int(drawing.offset[1] * unit)
 
 
-def paint(behind: np.ndarray, drawing: Drawing, size: int, flaws: Collection[str]) -> np.ndarray:
-    """An object over what is behind it, int64 [W, W, 3], W = ``cell_side(size)``."""
-    edges = frozenset(flaws) & {"no outlines", "blurred", "ragged"}
+def paint(behind: np.ndarray, drawing: Drawing, size: int, manner: Collection[str]) -> np.ndarray:
+    """An object over what is behind it, int64 [W, W, 3], W = ``cell_side(size)``; ``manner`` has flaws and a style."""
+    edges = frozenset(manner) & {"no outlines", "blurred", "ragged", "flat", "striped"}
     outer, inner, full = coverage(drawing.thing.shape, drawing.size, drawing.tilt, size, edges)
     outer, inner = outer[..., None], inner[..., None]
     own = OUTLINE * (outer - inner) + np.array(PALETTE[drawing.thing.colour]) * inner
-    if "faded" in flaws:
+    if "faded" in manner:
         full *= 2
     return (behind * (full - outer) + own + full // 2) // full
+
+
+def write(behind: np.ndarray, word: str, manner: Collection[str]) -> np.ndarray:
+    """A word in dark ink over a canvas, int64 [size, size, 3]; only fading reaches it."""
+    if not word:
+        return behind
+    inked, full = ink(word, len(behind))[..., None], 2 if "faded" in manner else 1
+    return (behind * (full - inked) + OUTLINE * inked + full // 2) // full

@@ -91,7 +91,7 @@ _ENDS = (
 
 
 def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
-    """A random scene of ``kind``, one of ``KINDS``, whose objects belong to ``split``, with a short and a long prompt."""
+    """A random scene of ``kind``, one of ``KINDS``, that belongs to ``split``, with a short and a long prompt."""
     while True:
         request = _DRAW[kind](rng, size)
         if split_of(request.objects) == split:
