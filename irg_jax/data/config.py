@@ -37,6 +37,7 @@ class WorldConfig:
       held_out: held-out records; only trajectories (format irgl) have any.
       vocab: ids of the tokenizer trained on it.
       size: side of its pictures in pixels, a multiple of 16 from 32 up.
+      manners: benchmarks in whose manner the prompts ask: geneval, wise, tiif, genai_bench, oneig.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class WorldConfig:
     held_out: int
     vocab: int
     size: int = 32
+    manners: tuple[str, ...] = ("geneval",)
 
     def __post_init__(self) -> None:
         at_least(self, 0, "seed")

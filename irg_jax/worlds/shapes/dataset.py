@@ -14,10 +14,19 @@ from irg_jax.core.locks import locked
 from irg_jax.core.storage import retry
 from irg_jax.data.sources.trajectories import local_folder, read_only_builder
 from irg_jax.worlds.shapes.objects import SIZE
+from irg_jax.worlds.shapes.scene import MANNERS
 from irg_jax.worlds.shapes.tfds_shapes import Shapes, ShapesConfig
 
 
-def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out: int, size: int = SIZE) -> None:
+def build(
+    directory: str | os.PathLike[str],
+    *,
+    seed: int,
+    train: int,
+    held_out: int,
+    size: int = SIZE,
+    manners: tuple[str, ...] = MANNERS[:1],
+) -> None:
     """Writes a shapes data set (TFDS, ArrayRecord) into ``directory``; does nothing if it is already there.
 
     The folder gets its name only when it is complete, even if the process is killed. Of two processes that build the
@@ -29,6 +38,7 @@ def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out:
       train: number of training records, 1 or more.
       held_out: number of held-out records, 1 or more.
       size: side of the pictures in pixels, see ``make_trajectory``.
+      manners: of the prompts, see ``make_trajectory``.
 
     Raises:
       UserError: the folder holds something else, an argument is out of range, or the disk cannot be written; or a URL.
@@ -38,7 +48,10 @@ def build(directory: str | os.PathLike[str], *, seed: int, train: int, held_out:
         raise UserError(
             f"shapes: seed {seed}, train {train}, held_out {held_out}: seed is 0 or more, the counts 1 or more"
         )
-    folder, config = local_folder(directory), ShapesConfig(seed=seed, train=train, held_out=held_out, size=size)
+    folder, config = (
+        local_folder(directory),
+        ShapesConfig(seed=seed, train=train, held_out=held_out, size=size, manners=manners),
+    )
     try:
         retry(lambda: _build(folder, config), f"{folder}: cannot write the data set")
     except OSError as error:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from irg_jax.core.locks import locked
 from irg_jax.core.small_files import is_there
@@ -34,10 +35,11 @@ def _prepare(sources: Mapping[str, SourceConfig], folder: str) -> None:
     for source in sources.values():
         world = source.world
         assert world is not None
+        drawn: dict[str, Any] = {"size": world.size, "manners": world.manners}
         if source.format == "irgl":
-            dataset.build(source.dir, seed=world.seed, train=world.train, held_out=world.held_out, size=world.size)
+            dataset.build(source.dir, seed=world.seed, train=world.train, held_out=world.held_out, **drawn)
         else:
-            folders.build(source.dir, source.format, seed=world.seed, count=world.train, size=world.size)
+            folders.build(source.dir, source.format, seed=world.seed, count=world.train, **drawn)
     # Looked at before the lock too: a tokenizer that is complete may be in a folder that is read-only.
     if tokenizer.is_complete(folder):
         return

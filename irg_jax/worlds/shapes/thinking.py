@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, in_words, with_article
-from irg_jax.worlds.shapes.picture import FLAWS
+from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Picture
+from irg_jax.worlds.shapes.scene import Scene
 
 HEADINGS = (
     "### Detailed Explanation of Required Improvements:",
@@ -22,11 +23,11 @@ NO_FAULT = "Nothing is wrong."
 EXPLANATION = "Keep all that is right as it is."
 
 # The word for each aspect of the execution: as it should be, and by flaw.
-_ASPECTS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("outlined", {"no outlines": "bare"}),
-    ("sharp", {"blurred": "blurred", "ragged": "ragged"}),
-    ("vivid", {"faded": "faded"}),
-    ("even", {"noisy": "noisy"}),
+_ASPECTS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
+    (STYLES, {"no outlines": "bare"}),
+    (("sharp",), {"blurred": "blurred", "ragged": "ragged"}),
+    (("vivid",), {"faded": "faded"}),
+    (("even",), {"noisy": "noisy"}),
 )
 _FLAW_SENTENCES = {
     "no outlines": "The outlines are missing.",
@@ -45,11 +46,11 @@ _FLAW_REMEDIES = {
 
 _COLOUR, _SHAPE, _PLACE = (f"({'|'.join(words)})" for words in (COLOURS, SHAPES, PLACES))
 _OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} {_PLACE}\b", re.IGNORECASE)
-_PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: (.*?)\.\s*</think>\s*", re.DOTALL)
+_PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: ([^;]*?)(?:; [^;]*?)?\.\s*</think>\s*", re.DOTALL)
 _PARTS = re.compile(
     r"\s*<think>(.*?)" + "".join(rf"\n{re.escape(heading)}\n(.*?)" for heading in HEADINGS) + r"</think>\s*", re.DOTALL
 )
-_SEEN = re.compile(r"Seen: (.*?); (\w+), (\w+), (\w+), (\w+)\.")
+_SEEN = re.compile(r"Seen: (.*?); (?:the word \w+, )?(\w+), (\w+), (\w+), (\w+)\.")
 _SEEN_PLACE = re.compile(rf"{_PLACE} (?:nothing|{_COLOUR} {_SHAPE})")
 # Every sentence about content, and which words of it are of the planned and of the seen object, in the order colour,
 # shape, place: a number is a group of the pattern.
@@ -67,6 +68,28 @@ _FAULTS = {kind: re.compile(pattern) for kind, (pattern, _, _) in _SENTENCES.ite
 
 
 @dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a picture shows, in the words of thinkings.
+
+    Attributes:
+      things: its objects.
+      flaws: of its execution, of ``FLAWS``.
+      word: written in it; empty for none.
+      style: one of ``STYLES``.
+    """
+
+    things: tuple[PlacedObject, ...]
+    flaws: tuple[str, ...] = ()
+    word: str = ""
+    style: str = STYLES[0]
+
+
+def seen_in(picture: Picture) -> Seen:
+    """What there is to be seen in a picture of the world."""
+    return Seen(picture.objects, picture.flaws, picture.word, picture.style)
+
+
+@dataclasses.dataclass(frozen=True)
 class Reflection:
     """What a thinking 2 says.
 
@@ -81,10 +104,10 @@ class Reflection:
     faults: frozenset[Fault] | None
 
 
-def write_plan(objects: Sequence[PlacedObject]) -> str:
+def write_plan(scene: Scene) -> str:
     """Thinking 1: the plan of an image of one to six objects, inside ``<think> … </think>``."""
-    noun = "object" if len(objects) == 1 else "objects"
-    return f"<think> I plan {NUMBERS[len(objects)]} {noun}: {', '.join(map(in_words, objects))}. </think>"
+    noun = "object" if len(scene.objects) == 1 else "objects"
+    return f"<think> I plan {NUMBERS[len(scene.objects)]} {noun}: {_listing(scene)}. </think>"
 
 
 def parse_plan(text: str) -> list[PlacedObject] | None:
@@ -96,23 +119,19 @@ def parse_plan(text: str) -> list[PlacedObject] | None:
     return objects
 
 
-def write_reflection(
-    planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], flaws: Iterable[str], places: Sequence[str]
-) -> str:
+def write_reflection(scene: Scene, seen: Seen, places: Sequence[str]) -> str:
     """Thinking 2 about a weak picture, in the fixed four-part format.
 
     Args:
-      planned: the plan.
+      scene: with the plan.
       seen: what the picture shows.
-      flaws: of its execution, of ``FLAWS``.
       places: of the canvas, in reading order.
     """
-    seen, flaws = tuple(seen), tuple(flaws)
-    faults = compare(planned, seen, flaws)
-    listed = ", ".join(map(in_words, planned))
+    faults = compare(scene.objects, seen.things, seen.flaws)
+    listed = _listing(scene)
     steps = " ".join(f"{i}. {remedy}" for i, remedy in enumerate(map(write_remedy, faults), 1)) or "1. Keep it."
     parts = (
-        f"<think> {write_seen(seen, flaws, places)} {write_evidence(planned, seen, places)} {write_faults(faults)}",
+        f"<think> {write_seen(seen, places)} {write_verdict(scene.objects, seen, places)}",
         EXPLANATION,
         steps,
         f"{listed[0].upper()}{listed[1:]}. </think>",
@@ -120,12 +139,22 @@ def write_reflection(
     return parts[0] + "".join(f"\n{heading}\n{part}" for heading, part in zip(HEADINGS, parts[1:], strict=True))
 
 
-def write_seen(seen: Iterable[PlacedObject], flaws: Iterable[str], places: Sequence[str]) -> str:
+def write_seen(seen: Seen, places: Sequence[str]) -> str:
     """What a picture shows, place by place, and how it is executed."""
-    at, have = {thing.place: thing for thing in seen}, set(flaws)
+    at = {thing.place: thing for thing in seen.things}
     listed = ", ".join(f"{place} {_called(at.get(place))}" for place in places)
-    words = [next((word for flaw, word in bad.items() if flaw in have), good) for good, bad in _ASPECTS]
+    words = [next((word for flaw, word in bad.items() if flaw in seen.flaws), good[0]) for good, bad in _ASPECTS]
+    if "no outlines" not in seen.flaws:
+        words[0] = seen.style
+    if seen.word:
+        words.insert(0, f"the word {seen.word}")
     return f"Seen: {listed}; {', '.join(words)}."
+
+
+def write_verdict(planned: Sequence[PlacedObject], seen: Seen, places: Sequence[str]) -> str:
+    """What follows from what is seen: the evidence against the plan, then the faults."""
+    faults = compare(planned, seen.things, seen.flaws)
+    return f"{write_evidence(planned, seen.things, places)} {write_faults(faults)}"
 
 
 def write_evidence(planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], places: Sequence[str]) -> str:
@@ -172,7 +201,7 @@ def _parse_seen(opening: str) -> tuple[frozenset[PlacedObject] | None, frozenset
     flaws = set()
     for word, (good, bad) in zip(found.groups()[1:], _ASPECTS, strict=True):
         flaw = next((flaw for flaw, name in bad.items() if name == word), None)
-        if flaw is None and word != good:
+        if flaw is None and word not in good:
             return seen, None
         flaws |= {flaw} if flaw else set()
     return seen, frozenset(flaws)
@@ -199,6 +228,13 @@ def _listed(text: str) -> list[PlacedObject] | None:
     found = [_OBJECT.fullmatch(item.strip()) for item in text.split(",")]
     objects = [PlacedObject(*(word.lower() for word in item.groups())) for item in found if item]
     return objects if len(objects) == len(found) else None
+
+
+def _listing(scene: Scene) -> str:
+    """The objects of a plan, then its word and its style where it has any other than usual."""
+    extras = [f"the word {scene.word}"] if scene.word else []
+    extras += [scene.style] if scene.style != STYLES[0] else []
+    return "; ".join([", ".join(map(in_words, scene.objects)), *([", ".join(extras)] if extras else [])])
 
 
 def _called(thing: PlacedObject | None) -> str:

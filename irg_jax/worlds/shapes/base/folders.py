@@ -1,5 +1,6 @@
 """Writes the data of a base model to disk, each kind into a folder of its own."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ from irg_jax.core.locks import locked
 from irg_jax.data.images import encode_png
 from irg_jax.worlds.shapes.base.labels import labelled_pictures
 from irg_jax.worlds.shapes.base.painting import captioned, edits
+from irg_jax.worlds.shapes.base.plans import Plans
 from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
@@ -25,7 +27,9 @@ _LABELLED = {"train": 40_000, "held_out": 1_000}  # pictures of the image encode
 _ROWS = 500  # of a row group
 
 
-def build(directory: str | os.PathLike[str], kind: str, *, seed: int, count: int, size: int) -> None:
+def build(
+    directory: str | os.PathLike[str], kind: str, *, seed: int, count: int, size: int, manners: tuple[str, ...]
+) -> None:
     """Writes one kind of data into ``directory``; does nothing if they are already there.
 
     The folder gets its name only when it is complete. Of two processes that build the same folder, one waits.
@@ -36,12 +40,14 @@ def build(directory: str | os.PathLike[str], kind: str, *, seed: int, count: int
       seed: of all samples.
       count: number of samples.
       size: of the pictures in pixels.
+      manners: of the prompts, of ``scene.MANNERS``.
 
     Raises:
       UserError: the folder holds something else, or cannot be written.
     """
     folder = Path(directory)
-    about = {"kind": kind, "version": _VERSION, "seed": seed, "count": count, "size": size}
+    about: dict[str, object] = {"kind": kind, "version": _VERSION, "seed": seed, "count": count, "size": size}
+    about["manners"] = list(manners)
     with locked(folder, f"the base data of kind {kind}", wait=True, beside=True):
         if folder.exists() and any(folder.iterdir()):
             _check(folder, about)
@@ -50,7 +56,7 @@ def build(directory: str | os.PathLike[str], kind: str, *, seed: int, count: int
         shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         try:
             partial.mkdir(parents=True)
-            _WRITERS[kind](partial, seed, count, size)
+            _WRITERS[kind](partial, seed, Plans("train", size, manners), count)
             (partial / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
             if folder.exists():
                 folder.rmdir()
@@ -70,37 +76,37 @@ def _check(folder: Path, about: dict[str, object]) -> None:
         raise UserError(f"{folder}: holds {found or 'something else'}, not {about}; delete it or choose another folder")
 
 
-def _write_understanding(folder: Path, seed: int, count: int, size: int) -> None:
+def _write_understanding(folder: Path, seed: int, plans: Plans, count: int) -> None:
     for split, pictures in _LABELLED.items():
-        made = labelled_pictures(seed, split, pictures, size)
+        made = labelled_pictures(seed, dataclasses.replace(plans, split=split), pictures)
         file = folder / f"labelled_{split}.npz"
         np.savez(file, pictures=made["pictures"], labels=made["labels"], classes=made["classes"])
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as lines:
-        for index, (turns, picture) in enumerate(samples(seed, count, size)):
+        for index, (turns, picture) in enumerate(samples(seed, plans, count)):
             record: dict[str, object] = {"id": str(index)}
             if picture is not None:
                 # A thousand files in a folder, so that none of them gets large.
                 name = f"pictures/{index // 1000:03d}/{index:06d}.png"
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(encode_png(render(picture, size)))
+                (folder / name).write_bytes(encode_png(render(picture, plans.size)))
                 record["image"] = name
             speakers = itertools.cycle(("human", "gpt"))
             record["conversations"] = [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)]
             lines.write(json.dumps(record) + "\n")
 
 
-def _write_captioned(folder: Path, seed: int, count: int, size: int) -> None:
+def _write_captioned(folder: Path, seed: int, plans: Plans, count: int) -> None:
     rows = [
         {"image": encode_png(picture), "captions": json.dumps(captions)}
-        for picture, captions in captioned(seed, count, size)
+        for picture, captions in captioned(seed, plans, count)
     ]
     _write_table(folder, rows, pa.schema([("image", pa.binary()), ("captions", pa.string())]))
 
 
-def _write_edits(folder: Path, seed: int, count: int, size: int) -> None:
+def _write_edits(folder: Path, seed: int, plans: Plans, count: int) -> None:
     rows = [
         {"image_list": [encode_png(before), encode_png(after)], "instruction_list": [[instruction]]}
-        for before, instruction, after in edits(seed, count, size)
+        for before, instruction, after in edits(seed, plans, count)
     ]
     texts = pa.list_(pa.list_(pa.string()))
     _write_table(folder, rows, pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", texts)]))
@@ -110,7 +116,7 @@ def _write_table(folder: Path, rows: list[dict], schema: pa.Schema) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / "samples.parquet", row_group_size=_ROWS)
 
 
-_WRITERS: dict[str, Callable[[Path, int, int, int], None]] = {
+_WRITERS: dict[str, Callable[[Path, int, Plans, int], None]] = {
     "llava": _write_understanding,
     "text_to_image": _write_captioned,
     "editing": _write_edits,

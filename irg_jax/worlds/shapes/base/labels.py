@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan, generator
-from irg_jax.worlds.shapes.faults import draw_weak
-from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, centres
-from irg_jax.worlds.shapes.picture import Picture, improve
+from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
+from irg_jax.worlds.shapes.objects import COLOURS, SHAPES
+from irg_jax.worlds.shapes.picture import Picture
 from irg_jax.worlds.shapes.render import render
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
 
 _OUTLINES, _EDGES, _COLOURS, _NOISE = ("no outlines",), ("blurred", "ragged"), ("faded",), ("noisy",)
 _ASPECTS = (_OUTLINES, _EDGES, _COLOURS, _NOISE)
 
 
-def labelled_pictures(seed: int, split: str, count: int, size: int) -> dict[str, np.ndarray]:
+def labelled_pictures(seed: int, plans: Plans, count: int) -> dict[str, np.ndarray]:
     """Good and weak pictures, half of the weak ones with any number of differences from a plan.
 
     The labels are the colour and the shape in every place, 0 for nothing, and the four aspects of the execution, 0 for
@@ -22,21 +22,20 @@ def labelled_pictures(seed: int, split: str, count: int, size: int) -> dict[str,
 
     Args:
       seed: of all pictures.
-      split: ``train`` or ``held_out``, of the plans.
+      plans: of the pictures.
       count: number of pictures.
-      size: of a picture in pixels.
 
     Returns:
       ``pictures`` uint8 [N, S, S, 3], ``labels`` int32 [N, H] and ``classes`` int32 [H].
     """
-    places = tuple(centres(size))
+    places, size = plans.places, plans.size
     pictures, labels = np.empty((count, size, size, 3), np.uint8), []
     for index in range(count):
-        rng = generator(seed, 8 if split == "train" else 9, index)
-        planned = draw_plan(rng, split).objects
-        picture = (draw_other if index % 2 else draw_weak)(rng, planned, places)
+        rng = generator(seed, 8 if plans.split == "train" else 9, index)
+        scene = plans.draw(rng)
+        picture = (weaker_picture if index % 2 else weak_picture)(rng, scene, size)
         if index % 3 == 0:
-            picture = improve(picture, planned)
+            picture = improved_picture(picture, scene)
         pictures[index] = render(picture, size)
         labels.append(_labels(picture, places))
     each = [len(COLOURS) + 1, len(SHAPES) + 1]

@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan, generator
-from irg_jax.worlds.shapes.faults import compare, draw_weak
-from irg_jax.worlds.shapes.objects import centres
-from irg_jax.worlds.shapes.picture import improve
-from irg_jax.worlds.shapes.prompts import WORDINGS, write_prompt
+from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
+from irg_jax.worlds.shapes.faults import compare
+from irg_jax.worlds.shapes.manners import write_prompt
 from irg_jax.worlds.shapes.render import render
-from irg_jax.worlds.shapes.thinking import write_plan, write_remedy, write_seen
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
+from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_remedy, write_seen
 
 
 class Captioned(NamedTuple):
@@ -29,28 +28,24 @@ class Edit(NamedTuple):
     after: np.ndarray
 
 
-def captioned(seed: int, count: int, size: int) -> Iterator[Captioned]:
+def captioned(seed: int, plans: Plans, count: int) -> Iterator[Captioned]:
     """Two in three are good pictures with their prompt and their plan, one is a weak one with what is seen in it."""
-    places = tuple(centres(size))
     for index in range(count):
         rng = generator(seed, 11, index)
-        scene = draw_plan(rng, "train")
-        weak = (draw_weak if index % 2 else draw_other)(rng, scene.objects, places)
+        scene = plans.draw(rng)
+        weak = (weak_picture if index % 2 else weaker_picture)(rng, scene, plans.size)
         if index % 3 == 0:
-            seen = write_seen(weak.objects, weak.flaws, places)
-            yield Captioned(render(weak, size), {"seen": seen})
+            yield Captioned(render(weak, plans.size), {"seen": write_seen(seen_in(weak), plans.places)})
         else:
-            prompt = write_prompt(scene, int(rng.integers(len(WORDINGS[scene.kind]))))
-            plan = write_plan(scene.objects)
-            yield Captioned(render(improve(weak, scene.objects), size), {"prompt": prompt, "plan": plan})
+            captions = {"prompt": write_prompt(scene, rng), "plan": write_plan(scene)}
+            yield Captioned(render(improved_picture(weak, scene), plans.size), captions)
 
 
-def edits(seed: int, count: int, size: int) -> Iterator[Edit]:
+def edits(seed: int, plans: Plans, count: int) -> Iterator[Edit]:
     """Weak pictures that are improved; every third one has more faults than the world's records have."""
-    places = tuple(centres(size))
     for index in range(count):
         rng = generator(seed, 12, index)
-        planned = draw_plan(rng, "train").objects
-        weak = (draw_other if index % 3 == 0 else draw_weak)(rng, planned, places)
-        steps = " ".join(map(write_remedy, compare(planned, weak.objects, weak.flaws))) or "Keep it."
-        yield Edit(render(weak, size), steps, render(improve(weak, planned), size))
+        scene = plans.draw(rng)
+        weak = (weaker_picture if index % 3 == 0 else weak_picture)(rng, scene, plans.size)
+        steps = " ".join(map(write_remedy, compare(scene.objects, weak.objects, weak.flaws))) or "Keep it."
+        yield Edit(render(weak, plans.size), steps, render(improved_picture(weak, scene), plans.size))

@@ -1,14 +1,15 @@
 """Random plans and pictures of them, for samples about any difference between the two."""
 
-from collections.abc import Sequence
+import dataclasses
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import draw_scene
-from irg_jax.worlds.shapes.faults import draw_weak
-from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject
+from irg_jax.worlds.shapes.draw import open_places
+from irg_jax.worlds.shapes.manners import draw_scene
+from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres
 from irg_jax.worlds.shapes.picture import Drawing, Picture, draw_freely
-from irg_jax.worlds.shapes.scene import KINDS, Scene
+from irg_jax.worlds.shapes.scene import Scene
+from irg_jax.worlds.shapes.scene_pictures import weak_picture
 
 
 def generator(seed: int, stream: int, index: int) -> np.random.Generator:
@@ -16,18 +17,39 @@ def generator(seed: int, stream: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, stream << 48 | index], np.uint64)))
 
 
-def draw_plan(rng: np.random.Generator, split: str) -> Scene:
-    """A random scene of a split, of any kind."""
-    return draw_scene(rng, KINDS[rng.integers(len(KINDS))], split)
+@dataclasses.dataclass(frozen=True)
+class Plans:
+    """From which scenes samples are drawn.
+
+    Attributes:
+      split: ``train`` or ``held_out``.
+      size: side of the pictures in pixels.
+      manners: of the prompts, of ``scene.MANNERS``.
+    """
+
+    split: str
+    size: int
+    manners: tuple[str, ...]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All places of a picture, in reading order."""
+        return tuple(centres(self.size))
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """A random scene of any kind."""
+        manner = self.manners[int(rng.integers(len(self.manners)))]
+        return draw_scene(rng, manner, int(rng.integers(1 << 16)), self.size, self.split)
 
 
-def draw_other(rng: np.random.Generator, planned: Sequence[PlacedObject], places: Sequence[str]) -> Picture:
+def weaker_picture(rng: np.random.Generator, scene: Scene, size: int) -> Picture:
     """A weak picture with any number of differences from its plan: half of the objects are as planned.
 
     A model's own pictures have more faults than those of the world's records, and this prepares it for them.
     """
-    weak = draw_weak(rng, planned, places)
-    at = {thing.place: thing for thing in planned}
+    weak = weak_picture(rng, scene, size)
+    places = open_places(size, scene.word)
+    at = {thing.place: thing for thing in scene.objects}
     drawings: list[Drawing] = []
     for place in places:
         thing = at.get(place)
@@ -44,7 +66,7 @@ def draw_other(rng: np.random.Generator, planned: Sequence[PlacedObject], places
                 drawings.append(draw_freely(rng, PlacedObject(colour, shape, place)))
     if not drawings:
         drawings.append(draw_freely(rng, _any(rng, places[int(rng.integers(len(places)))])))
-    return Picture(tuple(drawings), weak.background, weak.flaws, weak.noise)
+    return dataclasses.replace(weak, drawings=tuple(drawings))
 
 
 def _any(rng: np.random.Generator, place: str) -> PlacedObject:

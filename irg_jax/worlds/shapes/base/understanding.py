@@ -1,15 +1,17 @@
 """Short questions and answers about pictures and texts, in LLaVA's form."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan, generator
-from irg_jax.worlds.shapes.faults import compare, draw_weak
-from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres, in_words, with_article
-from irg_jax.worlds.shapes.picture import Picture, improve
-from irg_jax.worlds.shapes.thinking import write_evidence, write_faults, write_plan, write_seen
+from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
+from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, PlacedObject, in_words, with_article
+from irg_jax.worlds.shapes.picture import Picture
+from irg_jax.worlds.shapes.scene import Scene
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
+from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_seen, write_verdict
 
 MARK = "<image>"
 WHAT_IS_SEEN = "What is seen?"
@@ -22,50 +24,48 @@ class Sample(NamedTuple):
     picture: Picture | None
 
 
-def see(rng: np.random.Generator, places: Sequence[str]) -> Sample:
+def see(rng: np.random.Generator, plans: Plans) -> Sample:
     """A picture, then everything that is in it."""
-    picture = _any_picture(rng, places)[1]
-    return Sample((f"{MARK}\n{WHAT_IS_SEEN}", write_seen(picture.objects, picture.flaws, places)), picture)
+    picture = _any_picture(rng, plans)[1]
+    return Sample((f"{MARK}\n{WHAT_IS_SEEN}", write_seen(seen_in(picture), plans.places)), picture)
 
 
-def answer(rng: np.random.Generator, places: Sequence[str]) -> Sample:
+def answer(rng: np.random.Generator, plans: Plans) -> Sample:
     """A picture, then three questions about it, each with its answer."""
-    picture = _any_picture(rng, places)[1]
+    picture = _any_picture(rng, plans)[1]
     turns: list[str] = []
     for _ in range(3):
-        turns += _question(rng, picture.objects, places)
+        turns += _question(rng, picture.objects, plans.places)
     return Sample((f"{MARK}\n{turns[0]}", *turns[1:]), picture)
 
 
-def compare_texts(rng: np.random.Generator, places: Sequence[str]) -> Sample:
+def compare_texts(rng: np.random.Generator, plans: Plans) -> Sample:
     """A plan and what is seen, both in words, then what differs."""
-    planned, picture = _any_picture(rng, places)
-    seen, flaws = picture.objects, picture.flaws
-    verdict = f"{write_evidence(planned, seen, places)} {write_faults(compare(planned, seen, flaws))}"
-    return Sample((f"{write_plan(planned)}\n{write_seen(seen, flaws, places)}", verdict), None)
+    scene, picture = _any_picture(rng, plans)
+    seen = seen_in(picture)
+    question = f"{write_plan(scene)}\n{write_seen(seen, plans.places)}"
+    return Sample((question, write_verdict(scene.objects, seen, plans.places)), None)
 
 
-def compare_with_picture(rng: np.random.Generator, places: Sequence[str]) -> Sample:
+def compare_with_picture(rng: np.random.Generator, plans: Plans) -> Sample:
     """A plan and a picture, then what is seen and what differs."""
-    planned, picture = _any_picture(rng, places)
-    seen, flaws = picture.objects, picture.flaws
-    text = (
-        f"{write_seen(seen, flaws, places)} {write_evidence(planned, seen, places)} "
-        f"{write_faults(compare(planned, seen, flaws))}"
-    )
-    return Sample((f"{write_plan(planned)}\n{MARK}", f"<think> {text}"), picture)
+    scene, picture = _any_picture(rng, plans)
+    seen = seen_in(picture)
+    text = f"<think> {write_seen(seen, plans.places)} {write_verdict(scene.objects, seen, plans.places)}"
+    return Sample((f"{write_plan(scene)}\n{MARK}", text), picture)
 
 
-def plan_of_picture(rng: np.random.Generator, places: Sequence[str]) -> Sample:
+def plan_of_picture(rng: np.random.Generator, plans: Plans) -> Sample:
     """A good picture, then the plan that it follows."""
-    planned = draw_plan(rng, "train").objects
-    ordered = tuple(sorted(planned, key=lambda thing: places.index(thing.place)))
-    picture = improve(draw_weak(rng, planned, places), planned)
-    return Sample((f"{MARK}\nHow is this picture planned?", write_plan(ordered)), picture)
+    scene = plans.draw(rng)
+    ordered = sorted(scene.objects, key=lambda thing: plans.places.index(thing.place))
+    picture = improved_picture(weak_picture(rng, scene, plans.size), scene)
+    plan = write_plan(dataclasses.replace(scene, objects=tuple(ordered)))
+    return Sample((f"{MARK}\nHow is this picture planned?", plan), picture)
 
 
 # Each kind of sample with its share in twentieths.
-_KINDS: tuple[tuple[Callable[[np.random.Generator, Sequence[str]], Sample], int], ...] = (
+_KINDS: tuple[tuple[Callable[[np.random.Generator, Plans], Sample], int], ...] = (
     (see, 5),
     (answer, 2),
     (compare_texts, 3),
@@ -74,21 +74,20 @@ _KINDS: tuple[tuple[Callable[[np.random.Generator, Sequence[str]], Sample], int]
 )
 
 
-def samples(seed: int, count: int, size: int) -> Iterator[Sample]:
-    """So many samples of all kinds, in a fixed alternation; ``size`` is that of a picture in pixels."""
-    places = tuple(centres(size))
+def samples(seed: int, plans: Plans, count: int) -> Iterator[Sample]:
+    """So many samples of all kinds, in a fixed alternation."""
     kinds = [kind for kind, share in _KINDS for _ in range(share)]
     for index in range(count):
         # A step that has no factor with the number of kinds, so that neighbours differ.
-        yield kinds[index * 7 % len(kinds)](generator(seed, 10, index), places)
+        yield kinds[index * 7 % len(kinds)](generator(seed, 10, index), plans)
 
 
-def _any_picture(rng: np.random.Generator, places: Sequence[str]) -> tuple[tuple[PlacedObject, ...], Picture]:
-    """A plan of the training split, and a picture of it: good, weak as in the world's records, or weaker."""
-    planned = draw_plan(rng, "train").objects
+def _any_picture(rng: np.random.Generator, plans: Plans) -> tuple[Scene, Picture]:
+    """A scene, and a picture of it: good, weak as in the world's records, or weaker."""
+    scene = plans.draw(rng)
     kind = rng.integers(8)
-    picture = (draw_weak if kind < 5 else draw_other)(rng, planned, places)
-    return planned, improve(picture, planned) if kind == 0 else picture
+    picture = (weak_picture if kind < 5 else weaker_picture)(rng, scene, plans.size)
+    return scene, improved_picture(picture, scene) if kind == 0 else picture
 
 
 def _question(rng: np.random.Generator, objects: Sequence[PlacedObject], places: Sequence[str]) -> tuple[str, str]:
@@ -102,7 +101,7 @@ def _question(rng: np.random.Generator, objects: Sequence[PlacedObject], places:
         return f"What colour is the {thing.shape} {thing.place}?", f"{thing.colour}."
     if kind == 2:
         of_shape = sum(other.shape == thing.shape for other in objects)
-        return f"How many objects of shape {thing.shape}?", f"{('zero', 'one', 'two', 'three', 'four')[of_shape]}."
+        return f"How many objects of shape {thing.shape}?", f"{NUMBERS[of_shape]}."
     colour = COLOURS[rng.integers(len(COLOURS))] if rng.integers(2) else thing.colour
     shape = SHAPES[rng.integers(len(SHAPES))] if rng.integers(2) else thing.shape
     there_is = any((other.colour, other.shape) == (colour, shape) for other in objects)

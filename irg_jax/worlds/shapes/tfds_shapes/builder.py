@@ -9,22 +9,26 @@ import tensorflow_datasets as tfds
 from irg_jax.data.importing.features import trajectory_features
 from irg_jax.worlds.shapes.draw import SPLITS
 from irg_jax.worlds.shapes.objects import SIZE
+from irg_jax.worlds.shapes.scene import MANNERS
 from irg_jax.worlds.shapes.world import make_trajectory
 
 
 @dataclasses.dataclass(kw_only=True)
 class ShapesConfig(tfds.core.BuilderConfig):
-    """Which records a data set holds: the seed, how many of each split (at least one), the pictures' side."""
+    """Which records a data set holds: the seed, how many of each split, the pictures' side, the prompts' manners."""
 
     name: str = ""
     seed: int = 0
     train: int = 6000
     held_out: int = 600
     size: int = SIZE
+    manners: tuple[str, ...] = MANNERS[:1]
 
     def __post_init__(self) -> None:
         # TFDS refuses two different configs of the same name.
-        self.name = f"seed{self.seed}_train{self.train}_held_out{self.held_out}_size{self.size}"
+        self.name = (
+            f"seed{self.seed}_train{self.train}_held_out{self.held_out}_size{self.size}_{'_'.join(self.manners)}"
+        )
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
