@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable
 
 from irg_jax.core.errors import UserError
+from irg_jax.data.images import encode_png
 from irg_jax.data.trajectory import Trajectory
 from irg_jax.worlds.shapes.objects import centres
 from irg_jax.worlds.shapes.oracle.pictures import pixels
 from irg_jax.worlds.shapes.oracle.protocol import Question, Text
 from irg_jax.worlds.shapes.reader import read_picture
+from irg_jax.worlds.shapes.repaint import repaint
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
 from irg_jax.worlds.shapes.thinking import write_reflection
@@ -20,7 +22,8 @@ _REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n
 class Teacher:
     """Answers the requests of ``irg_jax.curate``, made with its shipped templates, for the prompts of ``records``.
 
-    Thinking 1 and image 2 are the record's; thinking 2 is written from what the first picture shows.
+    Thinking 1 is the record's, and so is a picture that is generated. A picture that is edited keeps what is right in
+    it, and thinking 2 is written from what the first picture shows.
 
     Args:
       records: of the shapes world, with their scenes; of two with the same prompt, the first.
@@ -44,13 +47,15 @@ class Teacher:
             raise UserError(
                 f"the oracle has no record for the prompt {prompt[:80]!r}; start it with the data that has it (--data)"
             )
+        planned = Scene.from_json(record.scene).objects
         if question.kind != "chat":
-            return record.image2
+            shown = question.pictures
+            return encode_png(repaint(pixels(shown[0]), planned)) if shown else record.image2
         if not question.pictures:
             return Text(record.thinking1)
         if len(question.pictures) > 2:
             raise UserError(f"{len(question.pictures)} pictures: a teacher is shown one or two")
-        planned, good = Scene.from_json(record.scene).objects, pixels(question.pictures[-1])
+        good = pixels(question.pictures[-1])
         if compare_with_plan(read_picture(good), planned):
             raise UserError(f"the good picture for {prompt!r} does not show what its record plans")
         if len(question.pictures) == 1:
