@@ -26,9 +26,8 @@ class ShapesConfig(tfds.core.BuilderConfig):
 
     def __post_init__(self) -> None:
         # TFDS refuses two different configs of the same name.
-        self.name = (
-            f"seed{self.seed}_train{self.train}_held_out{self.held_out}_size{self.size}_{'_'.join(self.manners)}"
-        )
+        counts = f"train{self.train}_held_out{self.held_out}"
+        self.name = f"seed{self.seed}_{counts}_size{self.size}_{'_'.join(self.manners)}"
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -50,8 +49,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, getattr(self.builder_config, split)) for split in SPLITS}
 
     def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        config = self.builder_config
         for index in range(count):
-            values = dataclasses.asdict(
-                make_trajectory(self.builder_config.seed, split, index, self.builder_config.size)
-            )
+            values = dataclasses.asdict(make_trajectory(config.seed, split, index, config.size, config.manners))
             yield index, {name: values[name] for name in self.info.features}
