@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import split_of
 from irg_jax.worlds.shapes.manners import requests
 from irg_jax.worlds.shapes.manners.requests import Request
 from irg_jax.worlds.shapes.scene import Scene
@@ -65,11 +64,5 @@ def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     """A random scene of ``kind``, one of ``KINDS``, whose objects belong to ``split``."""
     while True:
         request = _DRAW[kind](rng, size)
-        if split_of(request.objects) == split:
-            return Scene(
-                kind,
-                objects=request.objects,
-                manner="genai_bench",
-                checks=request.checks,
-                prompts=tuple(requests.sentence(wording, request.slots) for wording in _WORDINGS[kind]),
-            )
+        if request.belongs_to(split):
+            return request.scene("genai_bench", kind, _WORDINGS[kind])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import arrange, most_objects, open_places, pick, split_of
+from irg_jax.worlds.shapes.draw import arrange, most_objects, open_places, pick
 from irg_jax.worlds.shapes.manners import requests
 from irg_jax.worlds.shapes.manners.requests import Request
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, with_article
@@ -62,22 +62,32 @@ def _diversity(rng: np.random.Generator, size: int) -> Request:
     return (_different, _alike, _single)[rng.integers(3)](rng, size)
 
 
-_DRAW: dict[str, Callable[[np.random.Generator, int], Request]] = {"diversity": _diversity}
+_DRAW: dict[str, Callable[[np.random.Generator, int], Request]] = {
+    "text": requests.text,
+    "style": requests.style,
+    "diversity": _diversity,
+}
 KINDS = tuple(_DRAW)
 _WORDINGS = {
+    "text": (
+        'a poster with the word "{word}" below {all}',
+        'the word "{word}", and above it {all}',
+        '{all}, captioned "{word}"',
+        '{all} over a line of text that reads "{word}"',
+    ),
+    "style": (
+        "{all}, {in_style}",
+        "{all} drawn {in_style}",
+        "an illustration {in_style} of {all}",
+        "a poster {in_style} that shows {all}",
+    ),
     "diversity": ("{all}", "{all}, minimalist poster", "clean illustration, {all}", "{all} on a bright background"),
 }
 
 
 def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
-    """A random scene of ``kind``, one of ``KINDS``, whose objects belong to ``split``."""
+    """A random scene of ``kind``, one of ``KINDS``, whose objects and word belong to ``split``."""
     while True:
         request = _DRAW[kind](rng, size)
-        if split_of(request.objects) == split:
-            return Scene(
-                kind,
-                objects=request.objects,
-                manner="oneig",
-                checks=request.checks,
-                prompts=tuple(wording.format_map(request.slots) for wording in _WORDINGS[kind]),
-            )
+        if request.belongs_to(split):
+            return request.scene("oneig", kind, _WORDINGS[kind])

@@ -4,16 +4,27 @@ Every request says how many objects there are, or of which kinds all of them are
 never satisfies it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import Look, arrange, most_objects, open_places, pick, related_places
+from irg_jax.worlds.shapes.draw import (
+    Look,
+    arrange,
+    most_objects,
+    open_places,
+    pick,
+    related_places,
+    split_of,
+    split_of_word,
+)
+from irg_jax.worlds.shapes.manners.words import WORDS
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, PlacedObject, plural, with_article
+from irg_jax.worlds.shapes.picture import STYLES
 from irg_jax.worlds.shapes.prompts import in_a_row
 from irg_jax.worlds.shapes.relations import RELATIONS
-from irg_jax.worlds.shapes.scene import Check
+from irg_jax.worlds.shapes.scene import Check, Scene
 
 _OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
@@ -25,11 +36,32 @@ class Request(NamedTuple):
       objects: a plan that satisfies it.
       checks: what a picture for it has to satisfy.
       slots: its words, by the names that the wordings of its kind have for them.
+      word: that the picture has to show; empty for none.
+      style: of the plan's picture, one of ``STYLES``.
     """
 
     objects: tuple[PlacedObject, ...]
     checks: tuple[Check, ...]
     slots: Mapping[str, str]
+    word: str = ""
+    style: str = STYLES[0]
+
+    def belongs_to(self, split: str) -> bool:
+        """Whether its objects, and its word if it has one, are those of a split."""
+        return split_of(self.objects) == split and (not self.word or split_of_word(self.word) == split)
+
+    def scene(self, manner: str, kind: str, wordings: Iterable[str]) -> Scene:
+        """The scene that asks for it in these wordings."""
+        prompts = tuple(sentence(wording, self.slots) for wording in wordings)
+        return Scene(
+            kind,
+            objects=self.objects,
+            manner=manner,
+            checks=self.checks,
+            prompts=prompts,
+            word=self.word,
+            style=self.style,
+        )
 
 
 def attribute(rng: np.random.Generator, size: int, word: str = "") -> Request:
@@ -158,6 +190,31 @@ def universal(rng: np.random.Generator, size: int) -> Request:
     return _placed(
         rng, looks, size, checks, slots | {"counted": counted(count, "", "object") if exact else "several objects"}
     )
+
+
+def text(rng: np.random.Generator, size: int) -> Request:
+    """A {word} to be shown, and one or two objects, {all}, above it."""
+    word = pick(rng, WORDS, 1)[0]
+    request = attribute(rng, size, word)
+    check = Check(f"Does the image show the word {word}?")
+    return request._replace(checks=(*request.checks, check), slots={**request.slots, "word": word}, word=word)
+
+
+def style(rng: np.random.Generator, size: int) -> Request:
+    """Objects, {all}, and the style in which the picture is drawn: "in a flat style" as {in_style}."""
+    chosen, request = pick(rng, STYLES, 1)[0], attribute(rng, size)
+    slots = {**request.slots, "in_style": f"in {with_article(chosen)} style"}
+    return request._replace(checks=(*request.checks, Check(f"Is the picture {chosen}?")), slots=slots, style=chosen)
+
+
+def texture(rng: np.random.Generator, size: int) -> Request:
+    """One to three objects that are all outlined, flat or striped: "a striped circle and a striped square" as {all}."""
+    chosen, request = pick(rng, STYLES, 1)[0], attribute(rng, size)
+    shapes = [thing.shape for thing in request.objects]
+    checks = [there_are(1, "", shape) for shape in shapes]
+    told = in_a_row([with_article(f"{chosen} {shape}") for shape in shapes])
+    checks += [there_are(len(shapes)), Check(f"Are the objects {chosen}?")]
+    return Request(request.objects, tuple(dict.fromkeys(checks)), {"all": told}, style=chosen)
 
 
 def there_are(count: int, colour: str = "", shape: str = "") -> Check:

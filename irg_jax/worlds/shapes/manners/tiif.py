@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import pick, split_of
+from irg_jax.worlds.shapes.draw import pick
 from irg_jax.worlds.shapes.manners import requests
 from irg_jax.worlds.shapes.manners.requests import Request
 from irg_jax.worlds.shapes.scene import Scene
@@ -12,6 +12,7 @@ from irg_jax.worlds.shapes.scene import Scene
 # By TIIF-Bench's names of its attributes, as far as this world has them.
 _DRAW: dict[str, Callable[[np.random.Generator, int], Request]] = {
     "shape+color": requests.attribute,
+    "shape+texture": requests.texture,
     "2d_spatial_relation": lambda rng, size: requests.relation(rng, size, coloured=False),
     "numeracy": lambda rng, size: requests.counting(rng, size, coloured=False),
     "negation": lambda rng, size: requests.negation(rng, size, "shape"),
@@ -22,12 +23,14 @@ _DRAW: dict[str, Callable[[np.random.Generator, int], Request]] = {
     "negation+color": lambda rng, size: requests.negation(rng, size, "colour"),
     "comparison+color": lambda rng, size: requests.comparison(rng, size, "colour"),
     "negation+2d": lambda rng, size: requests.relation(rng, size, coloured=False, negated=True),
+    "text": requests.text,
+    "style": requests.style,
 }
 KINDS = tuple(_DRAW)
 
 _LISTED = (
     ("{all}.", "There is {all}."),
-    ("the only things to be seen are {all}, each easy to tell from the rest", "the scene consists of {all}"),
+    ("nothing is to be seen but {all}, easy to tell from all that is around", "the scene consists of {all}"),
 )
 _RELATED = (
     ("{a} {relation} {b}.", "There is {a} {relation} {b}."),
@@ -64,9 +67,24 @@ _NOT_RELATED = (
         "{a} shares the scene with {b}, though it has not been put {relation} it",
     ),
 )
+_WRITTEN = (
+    ('{all} and the word "{word}".', 'The word "{word}" below {all}.'),
+    (
+        'there is {all}, and below it someone has written, in dark and clear capitals, the word "{word}"',
+        'the word "{word}" can be read at the bottom, and {all} can be seen above it',
+    ),
+)
+_STYLED = (
+    ("{all} {in_style}.", "A drawing {in_style} of {all}."),
+    (
+        "there is {all}, and the whole of it is drawn {in_style} from the first line to the last",
+        "an artist who works {in_style} and no other way has shown {all}",
+    ),
+)
 # Short wordings, and what the long ones say between an opening and an end.
 _WORDINGS = {
     "shape+color": _LISTED,
+    "shape+texture": _LISTED,
     "2d_spatial_relation": _RELATED,
     "numeracy": _COUNTED,
     "negation": _WITHOUT,
@@ -77,6 +95,8 @@ _WORDINGS = {
     "negation+color": _WITHOUT,
     "comparison+color": _COMPARED,
     "negation+2d": _NOT_RELATED,
+    "text": _WRITTEN,
+    "style": _STYLED,
 }
 _OPENINGS = (
     "In a quiet picture with a light background, ",
@@ -94,17 +114,8 @@ def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     """A random scene of ``kind``, one of ``KINDS``, that belongs to ``split``, with a short and a long prompt."""
     while True:
         request = _DRAW[kind](rng, size)
-        if split_of(request.objects) == split:
+        if request.belongs_to(split):
             break
     short, long = _WORDINGS[kind]
-    wordings = (
-        pick(rng, short, 1)[0],
-        pick(rng, _OPENINGS, 1)[0] + pick(rng, long, 1)[0] + pick(rng, _ENDS, 1)[0],
-    )
-    return Scene(
-        kind,
-        objects=request.objects,
-        manner="tiif",
-        checks=request.checks,
-        prompts=tuple(requests.sentence(wording, request.slots) for wording in wordings),
-    )
+    told = pick(rng, _OPENINGS, 1)[0] + pick(rng, long, 1)[0] + pick(rng, _ENDS, 1)[0]
+    return request.scene("tiif", kind, (pick(rng, short, 1)[0], told))

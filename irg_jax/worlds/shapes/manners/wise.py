@@ -1,11 +1,12 @@
 """WISE's manner: prompts that leave a number, colour, shape or side for the model to know."""
 
+import dataclasses
 import zlib
 
 import numpy as np
 
 from irg_jax.worlds.shapes.draw import SPLITS, arrange, most_objects, open_places, pick
-from irg_jax.worlds.shapes.manners import facts, requests
+from irg_jax.worlds.shapes.manners import facts
 from irg_jax.worlds.shapes.manners.facts import Fact
 from irg_jax.worlds.shapes.manners.requests import Request, there_are
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, plural, with_article
@@ -52,18 +53,9 @@ def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     fact = known[rng.integers(len(known))]
     sort = next(sort for sort in _WORDINGS if fact in sort)
     request = _DRAW[sort](rng, fact, size)
-    return Scene(
-        kind,
-        objects=request.objects,
-        manner="wise",
-        checks=request.checks,
-        prompts=tuple(
-            requests.sentence(wording, {**request.slots, "clue": fact.clue})
-            for number, wording in enumerate(_WORDINGS[sort])
-            if split_of_wording(fact, number) == split
-        ),
-        fact=fact.clue,
-    )
+    request = request._replace(slots={**request.slots, "clue": fact.clue})
+    wordings = [text for number, text in enumerate(_WORDINGS[sort]) if split_of_wording(fact, number) == split]
+    return dataclasses.replace(request.scene("wise", kind, wordings), fact=fact.clue)
 
 
 def split_of_wording(fact: Fact, wording: int) -> str:

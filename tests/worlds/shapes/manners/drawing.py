@@ -26,7 +26,8 @@ def scene_of(manner: str, kind: str, size: int = 32, seed: int = 0) -> Scene:
 
 def read_back(scene: Scene, size: int) -> SeenPicture:
     """What the reader sees in a good picture of a scene."""
-    return read_picture(render(Picture(tuple(Drawing(thing) for thing in scene.objects)), size))
+    drawings = tuple(Drawing(thing) for thing in scene.objects)
+    return read_picture(render(Picture(drawings, word=scene.word, style=scene.style), size))
 
 
 def imagine(objects: Sequence[PlacedObject], size: int, word: str = "", style: str = "outlined") -> SeenPicture:
