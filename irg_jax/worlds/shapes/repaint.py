@@ -1,27 +1,27 @@
 """The improved picture of given pixels: what ``picture.improve`` is for the world's pictures, for a model's attempt."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from irg_jax.core.errors import UserError
-from irg_jax.worlds.shapes.objects import PlacedObject, cell_side, centres
-from irg_jax.worlds.shapes.picture import REACH, TEXTURES, Background, Drawing, Picture, improve
+from irg_jax.worlds.shapes.objects import cell_side, centres
+from irg_jax.worlds.shapes.picture import REACH, TEXTURES, Background, Drawing, Picture
 from irg_jax.worlds.shapes.reader import FOREGROUND, SeenObject, SeenPicture, read_picture
-from irg_jax.worlds.shapes.render import backdrop, paint
+from irg_jax.worlds.shapes.render import backdrop, paint, write
+from irg_jax.worlds.shapes.scene import Scene
+from irg_jax.worlds.shapes.scene_pictures import improved_picture
 
 TOLERANCE = 5.0  # levels by which a pixel of the background may be off it and still stay; a texture has 3
 
 
-def repaint(image: np.ndarray, planned: Sequence[PlacedObject]) -> np.ndarray:
-    """The picture of ``planned`` that keeps all that is right in ``image``.
+def repaint(image: np.ndarray, scene: Scene) -> np.ndarray:
+    """The picture of the plan of ``scene`` that keeps all that is right in ``image``.
 
     What is kept, moved, added and left out follows ``picture.improve``. Objects are painted anew, at the size, the tilt
     and the centre that the reader finds. The background keeps its pixels, except where objects, smudges or noise are.
 
     Args:
       image: uint8 [S, S, 3], S a multiple of 16 from 32 up; any picture.
-      planned: what it shall show.
+      scene: with what it shall show.
 
     Returns:
       uint8 [S, S, 3].
@@ -30,20 +30,20 @@ def repaint(image: np.ndarray, planned: Sequence[PlacedObject]) -> np.ndarray:
       UserError: the array is not such an image, or has no place for a planned object.
     """
     seen, size = read_picture(image), image.shape[0]
-    for thing in planned:
+    for thing in scene.objects:
         if thing.place not in centres(size):
             raise UserError(f"shapes: a picture of {size} pixels has no place {thing.place!r}; give a larger one")
     # Offsets are in pixels here, which are not always a multiple of what a ``Drawing`` counts in.
     found = [next(item for item in seen.objects if item.thing == thing) for thing in seen.things]
-    better = improve(Picture(tuple(_drawing(item, size) for item in found)), planned)
+    better = improved_picture(Picture(tuple(_drawing(item, size) for item in found)), scene)
     half = cell_side(size) // 2
     # A margin, for squares that reach over the edge of the canvas.
     canvas = np.pad(_background(image, seen), ((half, half), (half, half), (0, 0)))
     for drawing in better.drawings:
         x, y = (at + off for at, off in zip(centres(size)[drawing.thing.place], drawing.offset, strict=True))
         square = canvas[y : y + 2 * half, x : x + 2 * half]
-        square[:] = paint(square, drawing, size, ())
-    return canvas[half:-half, half:-half].astype(np.uint8)
+        square[:] = paint(square, drawing, size, {better.style})
+    return write(canvas[half:-half, half:-half], better.word, ()).astype(np.uint8)
 
 
 def _drawing(seen: SeenObject, size: int) -> Drawing:

@@ -1,4 +1,4 @@
-"""Scores an image against its scene by GenEval's criteria (arXiv 2310.11513), from an exact reading of the image."""
+"""Scores an image against its scene, from an exact reading: by GenEval's criteria (arXiv 2310.11513), or by checks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 from irg_jax.worlds.shapes.detail import detail
 from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.objects import PlacedObject, with_article
+from irg_jax.worlds.shapes.picture import STYLES
+from irg_jax.worlds.shapes.questions import failed_checks
 from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture, read_picture
+from irg_jax.worlds.shapes.relations import relative_position
 from irg_jax.worlds.shapes.scene import Scene, Wanted
-
-Box = tuple[int, int, int, int]
-TOLERANCE = 0.1  # fraction of the boxes' summed sides that an offset must exceed to count as a relation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,9 @@ class Score:
 def score_image(image: np.ndarray, scene: Scene) -> Score:
     """Scores an image against what the prompt of ``scene`` asks for; the plan is not used.
 
-    The decision follows GenEval (shapes are its classes) and is stricter in one point: every kind requires exact counts
-    and no other shape, so that an image full of objects never passes.
+    In GenEval's manner the decision follows GenEval (shapes are its classes) and is stricter in one point: every kind
+    requires exact counts and no other shape, so that an image full of objects never passes. In any other manner every
+    check of the scene has to be answered as expected.
 
     Args:
       image: uint8 [S, S, 3], S a multiple of 16 from 32 up.
@@ -46,7 +47,16 @@ def score_image(image: np.ndarray, scene: Scene) -> Score:
       UserError: the array is not such an image.
     """
     seen = read_picture(image)
-    objects = seen.objects
+    wrong = _unmet_scene(scene, seen.objects) if scene.manner == "geneval" else _failed(scene, seen)
+    return Score(not wrong, tuple(wrong), detail(image, seen), seen)
+
+
+def _failed(scene: Scene, seen: SeenPicture) -> list[str]:
+    checks = failed_checks(scene.checks, seen)
+    return [f"{check.question} should be answered {'yes' if check.expected else 'no'}" for check in checks]
+
+
+def _unmet_scene(scene: Scene, objects: Sequence[SeenObject]) -> list[str]:
     by_shape = {item.shape: [thing for thing in objects if thing.shape == item.shape] for item in scene.wanted}
     reasons = [reason for item in scene.wanted for reason in _unmet(item, by_shape[item.shape])]
     for shape in sorted({thing.shape for thing in objects} - set(by_shape)):
@@ -55,7 +65,7 @@ def score_image(image: np.ndarray, scene: Scene) -> Score:
         first, second = (by_shape[item.shape] for item in scene.wanted)
         if not all(scene.relation in relative_position(a.box, b.box) for a in first for b in second):
             reasons.append(f"the {scene.wanted[0].shape} is not {scene.relation} the {scene.wanted[1].shape}")
-    return Score(not reasons, tuple(reasons), detail(image, seen), seen)
+    return reasons
 
 
 def _unmet(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
@@ -67,22 +77,6 @@ def _unmet(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
     return []
 
 
-def relative_position(a: Box, b: Box) -> set[str]:
-    """Where box ``a`` is relative to box ``b`` by GenEval's rule: up to two of ``RELATIONS``, none on much overlap.
-
-    Boxes are (left, top, right, bottom) in pixels.
-    """
-    corners_a, corners_b = np.array(a, np.float64).reshape(2, 2), np.array(b, np.float64).reshape(2, 2)
-    offset = corners_a.mean(0) - corners_b.mean(0)
-    slack = TOLERANCE * (np.ptp(corners_a, 0) + np.ptp(corners_b, 0))
-    beyond = np.maximum(np.abs(offset) - slack, 0) * np.sign(offset)
-    if np.all(np.abs(beyond) < 1e-3):
-        return set()
-    across, down = beyond / np.linalg.norm(offset)
-    held = {"left of": across < -0.5, "right of": across > 0.5, "above": down < -0.5, "below": down > 0.5}
-    return {relation for relation, holds in held.items() if holds}
-
-
-def compare_with_plan(seen: SeenPicture, planned: Sequence[PlacedObject]) -> tuple[Fault, ...]:
-    """The faults of what was read from an image against a plan, see ``faults.compare``."""
-    return compare(planned, seen.things, seen.flaws)
+def compare_with_plan(seen: SeenPicture, planned: Sequence[PlacedObject], style: str = STYLES[0]) -> tuple[Fault, ...]:
+    """The faults of what was read from an image against a plan in a style, see ``faults.compare``."""
+    return compare(planned, seen.things, seen.flaws_of(style))

@@ -13,7 +13,7 @@ from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.repaint import repaint
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import write_reflection
+from irg_jax.worlds.shapes.thinking import Seen, write_reflection
 
 # The wording of the shipped templates of irg_jax.curate.
 _REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n\n(.*)\n")
@@ -47,18 +47,19 @@ class Teacher:
             raise UserError(
                 f"the oracle has no record for the prompt {prompt[:80]!r}; start it with the data that has it (--data)"
             )
-        planned = Scene.from_json(record.scene).objects
+        scene = Scene.from_json(record.scene)
         if question.kind != "chat":
             shown = question.pictures
-            return encode_png(repaint(pixels(shown[0]), planned)) if shown else record.image2
+            return encode_png(repaint(pixels(shown[0]), scene)) if shown else record.image2
         if not question.pictures:
             return Text(record.thinking1)
         if len(question.pictures) > 2:
             raise UserError(f"{len(question.pictures)} pictures: a teacher is shown one or two")
         good = pixels(question.pictures[-1])
-        if compare_with_plan(read_picture(good), planned):
+        if compare_with_plan(read_picture(good), scene.objects, scene.style):
             raise UserError(f"the good picture for {prompt!r} does not show what its record plans")
         if len(question.pictures) == 1:
             return Text(record.thinking1)
-        seen = read_picture(pixels(question.pictures[0]))
-        return Text(write_reflection(planned, seen.things, seen.flaws, tuple(centres(len(good)))))
+        read = read_picture(pixels(question.pictures[0]))
+        seen = Seen(read.things, read.flaws_of(scene.style), read.word, read.style)
+        return Text(write_reflection(scene, seen, tuple(centres(len(good)))))
