@@ -12,7 +12,8 @@ from irg_jax.worlds.shapes.objects import PlacedObject, centres
 from irg_jax.worlds.shapes.picture import Drawing, Picture
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
-from irg_jax.worlds.shapes.thinking import write_reflection
+from irg_jax.worlds.shapes.thinking import Seen, write_reflection
+from tests.worlds.shapes.drawing import plan
 
 CIRCLE = PlacedObject("red", "circle", "northwest")
 CROSS = PlacedObject("blue", "cross", "southeast")
@@ -24,6 +25,10 @@ EXTRA, BLURRED = Fault("extra", None, CROSS), Fault("blurred")
 
 def read(*shown, flaws=()):
     return read_picture(render(Picture(tuple(map(Drawing, shown)), flaws=flaws)))
+
+
+def reflect(planned, shown, flaws=()):
+    return write_reflection(plan(*planned), Seen(tuple(shown), flaws), PLACES)
 
 
 def reading(faults=(), named=(), seen=True):
@@ -40,30 +45,30 @@ def reading(faults=(), named=(), seen=True):
     ],
 )
 def test_a_true_reflection_sees_and_names_all_of_a_picture(shown, flaws, faults):
-    picture, plan = read(*shown, flaws=flaws), [CIRCLE, CROSS]
-    judged = judge(picture, plan, write_reflection(plan, shown, flaws, PLACES))
+    picture, planned = read(*shown, flaws=flaws), [CIRCLE, CROSS]
+    judged = judge(picture, planned, reflect(planned, shown, flaws))
     assert judged == reading(faults, faults) and judged.exact
-    false = judge(picture, plan, write_reflection(plan, [CROSS], ("ragged",), PLACES))
+    false = judge(picture, planned, reflect(planned, [CROSS], ("ragged",)))
     assert not false.seen and not false.exact and false.faults == faults
 
 
 def test_what_is_seen_and_what_is_named_are_judged_apart():
-    picture, plan = read(GREEN, CROSS), [CIRCLE, CROSS]
-    text = write_reflection(plan, [GREEN, CROSS], (), PLACES)
+    picture, planned = read(GREEN, CROSS), [CIRCLE, CROSS]
+    text = reflect(planned, [GREEN, CROSS])
     sentence = "The circle northwest is green instead of red."
     assert sentence in text
-    wrong = judge(picture, plan, text.replace(sentence, "Nothing is wrong."))
+    wrong = judge(picture, planned, text.replace(sentence, "Nothing is wrong."))
     assert wrong.seen and wrong.named == frozenset() and not wrong.exact
-    silent = judge(picture, plan, text.replace(sentence, ""))
+    silent = judge(picture, planned, text.replace(sentence, ""))
     assert silent.seen and silent.named is None and not silent.exact
-    blind = judge(picture, plan, text.replace("Seen: northwest green", "Seen: northwest red"))
+    blind = judge(picture, planned, text.replace("Seen: northwest green", "Seen: northwest red"))
     assert not blind.seen and blind.exact
 
 
 def test_a_text_in_another_form_says_nothing_and_without_a_plan_nothing_is_compared():
     picture = read(CIRCLE)
     assert judge(picture, [CIRCLE], "a red circle") == reading((), None, seen=False)
-    unplanned = judge(picture, None, write_reflection([CIRCLE], [CIRCLE], (), PLACES))
+    unplanned = judge(picture, None, reflect([CIRCLE], [CIRCLE]))
     assert unplanned.seen and unplanned.faults is None and not unplanned.exact
 
 

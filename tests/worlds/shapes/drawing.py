@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import draw_scene
-from irg_jax.worlds.shapes.faults import draw_weak
-from irg_jax.worlds.shapes.objects import PlacedObject, centres
-from irg_jax.worlds.shapes.picture import Drawing, Picture, improve
+from irg_jax.worlds.shapes.manners import draw_scene
+from irg_jax.worlds.shapes.objects import PlacedObject
+from irg_jax.worlds.shapes.picture import Drawing, Picture
 from irg_jax.worlds.shapes.render import render
-from irg_jax.worlds.shapes.scene import KINDS, Scene
+from irg_jax.worlds.shapes.scene import Scene
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
 
 
 def good(objects: Iterable[PlacedObject], size: int = 32) -> np.ndarray:
@@ -21,6 +21,11 @@ def good(objects: Iterable[PlacedObject], size: int = 32) -> np.ndarray:
 def weak(objects: Iterable[PlacedObject], size: int = 32) -> np.ndarray:
     """The same blurred, faded and without outlines."""
     return render(Picture(tuple(map(Drawing, objects)), flaws=("no outlines", "blurred", "faded")), size)
+
+
+def plan(*objects: PlacedObject) -> Scene:
+    """A scene of which only the plan matters."""
+    return Scene("single_object", objects=objects)
 
 
 class Drawn(NamedTuple):
@@ -35,6 +40,6 @@ def draw(count: int, seed: int = 0, size: int = 32, split: str = "train") -> Ite
     """Random scenes of all kinds, drawn as the world's records are."""
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        scene = draw_scene(rng, KINDS[index % len(KINDS)], split)
-        picture = draw_weak(rng, scene.objects, tuple(centres(size)))
-        yield Drawn(scene, picture, improve(picture, scene.objects))
+        scene = draw_scene(rng, "geneval", index, size, split)
+        picture = weak_picture(rng, scene, size)
+        yield Drawn(scene, picture, improved_picture(picture, scene))

@@ -10,7 +10,7 @@ from irg_jax.worlds.shapes.picture import Background
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import backdrop, render
 from irg_jax.worlds.shapes.scene import Scene, Wanted
-from irg_jax.worlds.shapes.score import compare_with_plan, relative_position, score_image
+from irg_jax.worlds.shapes.score import compare_with_plan, score_image
 from tests.worlds.shapes.drawing import draw, good, weak
 
 CORNERS = tuple(centres(32))
@@ -104,21 +104,6 @@ def test_counting_is_exact():
     three = [PlacedObject("green", "cross", place) for place in CORNERS[:3]]
     correct = [score_objects("counting", (Wanted("cross", count=count),), three).correct for count in (2, 3, 4)]
     assert correct == [False, True, False]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ((0, 0, 10, 10), (20, 0, 30, 10), {"left of"}),
-        ((20, 0, 30, 10), (0, 0, 10, 10), {"right of"}),
-        ((0, 20, 10, 30), (0, 0, 10, 10), {"below"}),
-        ((0, 0, 10, 10), (20, 20, 30, 30), {"left of", "above"}),
-        ((0, 0, 10, 10), (2, 0, 12, 10), set()),  # within the tolerance of 0.1 * (10 + 10)
-        ((0, 0, 10, 10), (0, 0, 10, 10), set()),
-    ],
-)
-def test_relative_position_follows_genevals_rule(a, b, expected):
-    assert relative_position(a, b) == expected
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (32, 64, 3), (32, 32, 4), (20, 20, 3), (16, 16, 3)])

@@ -9,26 +9,28 @@ from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres
 from irg_jax.worlds.shapes.thinking import (
     HEADINGS,
     NO_FAULT,
+    Seen,
     has_four_parts,
     parse_plan,
     parse_reflection,
+    seen_in,
     write_fault,
     write_plan,
     write_reflection,
     write_remedy,
 )
-from tests.worlds.shapes.drawing import draw
+from tests.worlds.shapes.drawing import draw, plan
 
 PLACES = tuple(centres(32))
 CIRCLE = PlacedObject("red", "circle", "northwest")
 CROSS = PlacedObject("orange", "cross", "southeast")
 SEEN = PlacedObject("blue", "circle", "northwest")
 STRAY = PlacedObject("green", "square", "southwest")
-TEXT = write_reflection((CIRCLE, CROSS), (SEEN, STRAY), ("blurred", "noisy"), PLACES)
+TEXT = write_reflection(plan(CIRCLE, CROSS), Seen((SEEN, STRAY), ("blurred", "noisy")), PLACES)
 
 
 def test_a_plan_is_written_and_parsed_back():
-    text = write_plan((CIRCLE, CROSS))
+    text = write_plan(plan(CIRCLE, CROSS))
     assert text == "<think> I plan two objects: a red circle northwest, an orange cross southeast. </think>"
     assert parse_plan(text) == [CIRCLE, CROSS]
 
@@ -38,10 +40,10 @@ def test_a_plan_is_written_and_parsed_back():
     [
         "",
         "<think> I plan no objects. </think>",
-        write_plan((CIRCLE, CROSS)).replace("two", "three"),
-        write_plan((CIRCLE, CROSS)).replace("red", "pink"),
-        write_plan((CIRCLE, CROSS)).replace("</think>", ""),
-        write_plan((CIRCLE, CROSS)).replace("circle northwest", "circle"),
+        write_plan(plan(CIRCLE, CROSS)).replace("two", "three"),
+        write_plan(plan(CIRCLE, CROSS)).replace("red", "pink"),
+        write_plan(plan(CIRCLE, CROSS)).replace("</think>", ""),
+        write_plan(plan(CIRCLE, CROSS)).replace("circle northwest", "circle"),
     ],
 )
 def test_an_incomplete_plan_is_not_parsed(text):
@@ -68,7 +70,7 @@ def test_a_reflection_says_what_is_seen_then_what_was_planned_then_what_is_wrong
 
 
 def test_a_reflection_without_fault_says_so():
-    text = write_reflection((CIRCLE,), (CIRCLE,), (), PLACES)
+    text = write_reflection(plan(CIRCLE), Seen((CIRCLE,)), PLACES)
     assert NO_FAULT in text and "1. Keep it." in text
     assert parse_reflection(text).faults == frozenset()
 
@@ -115,7 +117,7 @@ def test_every_heading_must_appear_exactly_once_and_in_order():
 
 
 def test_an_opening_that_names_no_fault_is_not_taken_for_faultless():
-    right = write_reflection((CIRCLE,), (CIRCLE,), (), PLACES)
+    right = write_reflection(plan(CIRCLE), Seen((CIRCLE,)), PLACES)
     assert parse_reflection(right.replace(NO_FAULT, "It looks odd.")).faults is None
 
 
@@ -138,8 +140,8 @@ def test_what_is_seen_is_read_where_it_is_said_in_the_fixed_form(old, new, seen,
 @pytest.mark.parametrize("size", [32, 64])
 def test_a_random_reflection_is_parsed_back_into_what_it_was_written_from(size):
     for scene, weak, _ in draw(500, seed=2, size=size):
-        assert parse_plan(write_plan(scene.objects)) == list(scene.objects)
-        said = parse_reflection(write_reflection(scene.objects, weak.objects, weak.flaws, tuple(centres(size))))
+        assert parse_plan(write_plan(scene)) == list(scene.objects)
+        said = parse_reflection(write_reflection(scene, seen_in(weak), tuple(centres(size))))
         assert (said.seen, said.flaws) == (frozenset(weak.objects), frozenset(weak.flaws))
         assert said.faults == frozenset(compare(scene.objects, weak.objects, weak.flaws))
 
@@ -149,7 +151,7 @@ CHECK = re.compile(r"(\w+) (\w+) (\w+), (\w+) for (\w+) (right|wrong), (\w+) for
 
 
 def opening_of(drawn, places=PLACES):
-    text = write_reflection(drawn.scene.objects, drawn.weak.objects, drawn.weak.flaws, places)
+    text = write_reflection(drawn.scene, seen_in(drawn.weak), places)
     return text.split(HEADINGS[0])[0]
 
 
@@ -189,13 +191,13 @@ def test_every_verdict_follows_from_the_words_before_it():
         # The sentences are those of the comparison, which needs nothing else than these words.
         objects = [PlacedObject(*look, place) for place, look in planned.items()]
         there = [PlacedObject(*look, place) for place, look in seen.items() if look]
-        said = parse_reflection(write_reflection(drawn.scene.objects, drawn.weak.objects, drawn.weak.flaws, PLACES))
+        said = parse_reflection(write_reflection(drawn.scene, seen_in(drawn.weak), PLACES))
         assert said.faults == frozenset(compare(objects, there, said.flaws))
 
 
 def test_thinkings_are_short_and_never_mention_the_improved_image():
     for drawn in draw(300, seed=4):
-        text = write_reflection(drawn.scene.objects, drawn.weak.objects, drawn.weak.flaws, PLACES)
+        text = write_reflection(drawn.scene, seen_in(drawn.weak), PLACES)
         for mark in (*HEADINGS, "<think>", "</think>"):
             text = text.replace(mark, "")
         assert len(text.split()) <= 160

@@ -11,10 +11,12 @@ from irg_jax.data.conversation import Image, Text
 from irg_jax.data.sources import editing, llava, text_to_image
 from irg_jax.worlds.shapes.base import folders
 from irg_jax.worlds.shapes.base.painting import captioned, edits
+from irg_jax.worlds.shapes.base.plans import Plans
 from irg_jax.worlds.shapes.base.understanding import MARK, samples
 from irg_jax.worlds.shapes.render import render
 
-ARGUMENTS = {"seed": 3, "count": 24, "size": 32}
+ARGUMENTS = {"seed": 3, "count": 24, "size": 32, "manners": ("geneval",)}
+PLANS = Plans("train", 32, ("geneval",))
 KINDS = ("llava", "text_to_image", "editing")
 
 
@@ -44,7 +46,7 @@ def pixels(image):
 def test_llava_reads_the_samples_of_understanding(built):
     source = llava.open_source(built / "llava")
     assert len(source) == 24
-    for index, (turns, picture) in enumerate(samples(3, 24, 32)):
+    for index, (turns, picture) in enumerate(samples(3, PLANS, 24)):
         parts = conversation(source, index)
         said = [part.content for part in parts if isinstance(part, Text)]
         assert "".join(said).replace("\n", "") == "".join(turns).replace(MARK, "").replace("\n", "")
@@ -56,7 +58,7 @@ def test_llava_reads_the_samples_of_understanding(built):
 def test_text_to_image_reads_the_captions(built):
     source = text_to_image.open_source(built / "text_to_image")
     assert len(source) == 24
-    for index, (picture, captions) in enumerate(captioned(3, 24, 32)):
+    for index, (picture, captions) in enumerate(captioned(3, PLANS, 24)):
         parts = conversation(source, index)
         assert parts[0].content in captions.values()
         assert (pixels(parts[1]) == picture).all() and parts[1].need_loss
@@ -65,7 +67,7 @@ def test_text_to_image_reads_the_captions(built):
 def test_editing_reads_the_edits(built):
     source = editing.open_source(built / "editing")
     assert len(source) == 24
-    for index, (before, instruction, after) in enumerate(edits(3, 24, 32)):
+    for index, (before, instruction, after) in enumerate(edits(3, PLANS, 24)):
         parts = conversation(source, index)
         shown = [pixels(part) for part in parts if isinstance(part, Image)]
         assert [part.content for part in parts if isinstance(part, Text)] == [instruction]

@@ -5,7 +5,7 @@ import pytest
 
 from irg_jax.worlds.shapes.base.labels import labelled_pictures
 from irg_jax.worlds.shapes.base.painting import captioned, edits
-from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan, generator
+from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import MARK, WHAT_IS_SEEN, samples
 from irg_jax.worlds.shapes.draw import SPLITS, split_of
 from irg_jax.worlds.shapes.faults import compare
@@ -16,6 +16,7 @@ from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.score import compare_with_plan, score_image
 from irg_jax.worlds.shapes.thinking import (
     HEADINGS,
+    Seen,
     parse_plan,
     parse_reflection,
     write_evidence,
@@ -26,16 +27,19 @@ from irg_jax.worlds.shapes.thinking import (
 )
 
 PLACES = tuple(centres(32))
+PLANS = Plans("train", 32, ("geneval",))
 
 
 def texts(kind, seed):
     if kind == "understanding":
-        return [sample.turns for sample in samples(seed, 60, 32)]
+        return [sample.turns for sample in samples(seed, PLANS, 60)]
     if kind == "captions":
-        return [(sample.picture.tobytes(), sorted(sample.captions.items())) for sample in captioned(seed, 12, 32)]
+        return [(sample.picture.tobytes(), sorted(sample.captions.items())) for sample in captioned(seed, PLANS, 12)]
     if kind == "edits":
-        return [(sample.before.tobytes(), sample.instruction, sample.after.tobytes()) for sample in edits(seed, 12, 32)]
-    return [values.tobytes() for values in labelled_pictures(seed, "train", 12, 32).values()][:2]
+        return [
+            (sample.before.tobytes(), sample.instruction, sample.after.tobytes()) for sample in edits(seed, PLANS, 12)
+        ]
+    return [values.tobytes() for values in labelled_pictures(seed, PLANS, 12).values()][:2]
 
 
 @pytest.mark.parametrize("kind", ["understanding", "captions", "edits", "labels"])
@@ -47,17 +51,18 @@ def test_a_seed_decides_every_sample(kind):
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_plans_are_of_their_split(split):
-    assert all(split_of(draw_plan(generator(0, 1, index), split).objects) == split for index in range(100))
+    plans = Plans(split, 32, ("geneval",))
+    assert all(split_of(plans.draw(generator(0, 1, index)).objects) == split for index in range(100))
 
 
 def planned_in(text):
     """The objects of the plan in a text; None where there is none."""
-    return next((plan for line in text.split("\n") if (plan := parse_plan(line))), None)
+    return next((found for line in text.split("\n") if (found := parse_plan(line))), None)
 
 
 def test_all_plans_that_samples_name_are_of_training():
-    named = [planned_in(turn) for sample in samples(1, 200, 32) for turn in sample.turns]
-    named += [planned_in(text) for sample in captioned(1, 60, 32) for text in sample.captions.values()]
+    named = [planned_in(turn) for sample in samples(1, PLANS, 200) for turn in sample.turns]
+    named += [planned_in(text) for sample in captioned(1, PLANS, 60) for text in sample.captions.values()]
     plans = [plan for plan in named if plan]
     assert len(plans) > 120
     assert {split_of(plan) for plan in plans} == {"train"}
@@ -67,8 +72,8 @@ def test_a_picture_of_many_faults_has_some_that_no_record_has():
     counts = set()
     for index in range(200):
         rng = generator(0, 2, index)
-        planned = draw_plan(rng, "train").objects
-        picture = draw_other(rng, planned, PLACES)
+        scene = PLANS.draw(rng)
+        planned, picture = scene.objects, weaker_picture(rng, scene, 32)
         assert picture.drawings and len({thing.place for thing in picture.objects}) == len(picture.objects)
         counts.add(len(compare(planned, picture.objects, picture.flaws)))
     assert {0, 1, 2, 3, 4, 5} <= counts
@@ -98,7 +103,7 @@ def verdict(planned, seen, flaws):
 # The five kinds alternate in steps of twenty; each text is compared with what the exact reader sees.
 def test_what_samples_say_is_true_of_their_pictures():
     kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan"), 0)
-    for (first, *turns), picture in samples(2, 120, 32):
+    for (first, *turns), picture in samples(2, PLANS, 120):
         if picture is None:
             plan, words = first.split("\n")
             said = parse_reflection(
@@ -111,15 +116,15 @@ def test_what_samples_say_is_true_of_their_pictures():
         read, question = read_picture(render(picture)), first.replace(MARK, "").strip()
         if read.things != picture.objects or read.flaws != picture.flaws:
             continue  # one in a thousand, of noise
-        seen = write_seen(read.things, read.flaws, PLACES)
-        if plan := parse_plan(question):
-            assert turns == [f"<think> {seen} {verdict(plan, read.things, read.flaws)}"]
+        seen = write_seen(Seen(read.things, read.flaws), PLACES)
+        if planned := parse_plan(question):
+            assert turns == [f"<think> {seen} {verdict(planned, read.things, read.flaws)}"]
             kinds["picture"] += 1
         elif question == WHAT_IS_SEEN:
             assert turns == [seen]
             kinds["see"] += 1
         elif question == "How is this picture planned?":
-            assert turns == [write_plan(read.things)]
+            assert turns == [write_plan(plan(*read.things))]
             kinds["plan"] += 1
         else:
             for asked, said in pairs([question, *turns]):
@@ -130,10 +135,10 @@ def test_what_samples_say_is_true_of_their_pictures():
 
 
 def test_captions_say_what_their_picture_shows():
-    for index, (image, captions) in enumerate(captioned(3, 45, 32)):
+    for index, (image, captions) in enumerate(captioned(3, PLANS, 45)):
         read = read_picture(image)
         if index % 3 == 0:
-            assert captions == {"seen": write_seen(read.things, read.flaws, PLACES)}
+            assert captions == {"seen": write_seen(Seen(read.things, read.flaws), PLACES)}
             continue
         assert set(captions) == {"prompt", "plan"}
         assert compare_with_plan(read, parse_plan(captions["plan"])) == ()
@@ -142,7 +147,7 @@ def test_captions_say_what_their_picture_shows():
 
 def test_edits_say_what_leads_from_one_picture_to_the_other():
     numbers, wrong = [], 0
-    for before, instruction, after in edits(4, 45, 32):
+    for before, instruction, after in edits(4, PLANS, 45):
         improved = read_picture(after)
         faults = compare_with_plan(read_picture(before), improved.things)
         numbers.append(len(faults))
@@ -156,7 +161,7 @@ def test_edits_say_what_leads_from_one_picture_to_the_other():
 
 @pytest.mark.parametrize(("size", "count"), [(32, 60), (64, 12)])
 def test_labels_are_what_the_reader_reads(size, count):
-    data = labelled_pictures(5, "held_out", count, size)
+    data = labelled_pictures(5, Plans("held_out", size, ("geneval",)), count)
     places, wrong = tuple(centres(size)), 0
     assert data["pictures"].shape == (count, size, size, 3) and data["pictures"].dtype == np.uint8
     assert data["labels"].dtype == data["classes"].dtype == np.int32
@@ -178,7 +183,7 @@ def test_labels_are_what_the_reader_reads(size, count):
 
 
 def test_labels_vary_and_the_splits_share_no_picture():
-    train, held_out = (labelled_pictures(0, split, 60, 32) for split in SPLITS)
+    train, held_out = (labelled_pictures(0, Plans(split, 32, ("geneval",)), 60) for split in SPLITS)
     for column in range(12):
         assert len(np.unique(train["labels"][:, column])) > 1
     assert not {image.tobytes() for image in train["pictures"]} & {image.tobytes() for image in held_out["pictures"]}
