@@ -3,7 +3,6 @@
 import json
 import types
 
-import jax
 import numpy as np
 import pytest
 
@@ -15,13 +14,11 @@ from irg_jax.data.sources.trajectories import open_source
 from irg_jax.experiment import perception, stages
 from irg_jax.experiment.config import EvaluateConfig, parse_config
 from irg_jax.experiment.held_out import batches
+from irg_jax.experiment.run_folder import RunRecord
 from irg_jax.reporting.load import load_run
-from irg_jax.sampling import engine
-from irg_jax.sharding.mesh import make_mesh
-from irg_jax.training import trainer
 from irg_jax.worlds.shapes import dataset
 from irg_jax.worlds.shapes.world import make_trajectory
-from tests.commands import SMALL
+from tests.reporting.folders import write_sample
 
 
 @pytest.fixture(scope="module")
@@ -117,27 +114,41 @@ def test_batches_are_padded_to_one_size():
     assert list(batches([3], 4)) == [([3], [3])] and list(batches([], 4)) == []
 
 
-def test_an_experiment_measures_its_last_stage_and_is_finished_then(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO")
-    for module in (stages, trainer, engine):  # compiling for one device takes a fraction of the time
-        monkeypatch.setattr(module, "make_mesh", lambda axes, *_: make_mesh(axes, jax.devices()[:1]))
-    c = load("shapes_quickstart").copy_and_resolve_references()
-    with c.unlocked():
-        del c.stages.stage2
-    small = {"optim.warmup_steps": 0} | SMALL | {"sampling.max_thinking": (56, 12), "init_from": ""}
-    config = replaced(parse_config(c), {f"stages.stage1.{key}": value for key, value in small.items()})
-    config = replaced(config, {"evaluate.prompts": 2, "evaluate.batch_size": 2, "evaluate.perception": 3})
-    stages.run(config, tmp_path)
-    values = json.loads((tmp_path / "perception.json").read_text())
-    assert (values["step"], len(values["records"])) == (2, 3)
-    # Untrained, it writes no thinking 2; after as many tokens as it may, it is cut off.
-    assert not any(record["seen"] or record["exact"] or record["complete"] for record in values["records"])
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["perception"]["seen"]["count"] == 3 and "#perception" in (tmp_path / "report.html").read_text()
+@pytest.fixture
+def evaluated(data, tmp_path, monkeypatch):
+    """Evaluates the last stage of an experiment, whose samples are there already, and returns its config."""
 
-    stages.run(config, tmp_path)
-    assert f"finished; nothing is left to do in {tmp_path}" in caplog.messages
-    caplog.clear()
-    stages.run(replaced(config, {"evaluate.perception": 2}), tmp_path)
-    assert not any("nothing is left to do" in message for message in caplog.messages)
-    assert json.loads((tmp_path / "scores.json").read_text())["perception"]["seen"]["count"] == 2
+    def run(count):
+        config = parse_config(load("shapes_quickstart"))
+        config = replaced(config, {"evaluate.dir": str(data), "evaluate.prompts": 2, "evaluate.perception": count})
+        last = config.stages["stage2"].steps
+        monkeypatch.setattr(
+            perception, "open_stage", lambda folder, step: types.SimpleNamespace(folder=folder, step=last)
+        )
+        monkeypatch.setattr(perception.engine, "load_sampler", lambda folder, step: Teller())
+        monkeypatch.setattr(stages.held_out, "generate", lambda *arguments: None)
+        stages._evaluate(config.evaluate, tmp_path / "stage2", tmp_path, RunRecord(tmp_path))
+        return config
+
+    for index in range(2):
+        write_sample(tmp_path, index, step=100_000)
+    return run
+
+
+def test_an_experiment_measures_its_last_stage_and_is_finished_then(evaluated, tmp_path):
+    config = evaluated(count=3)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["perception"]["seen"]["correct"], scores["perception"]["seen"]["count"]) == (3, 3)
+    assert '<a href="#perception">' in (tmp_path / "report.html").read_text()
+    assert "perception" in json.loads((tmp_path / "run.json").read_text())["seconds"]
+    assert stages._is_evaluated(tmp_path, config)
+    assert stages._is_evaluated(tmp_path, replaced(config, {"evaluate.perception": 0}))
+    assert not stages._is_evaluated(tmp_path, replaced(config, {"evaluate.perception": 4}))
+    longer = {"stages.stage2.steps": config.stages["stage2"].steps + 1}
+    assert not stages._is_evaluated(tmp_path, replaced(config, longer))
+
+
+def test_an_experiment_that_wants_none_measures_none(evaluated, tmp_path):
+    assert stages._is_evaluated(tmp_path, evaluated(count=0))
+    assert not (tmp_path / "perception.json").exists()
+    assert json.loads((tmp_path / "scores.json").read_text())["perception"] is None
