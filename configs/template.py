@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     c.data.batch_size = 4  # rows in a global batch
     c.data.rows_per_pack = 4  # rows that hold the mandatory modes together; published: 1, for rows of 40,000 tokens
     c.data.budgets = _section(und=384, gen=192, vit=64, images=3)  # of one row: tokens, tokens, patches, images
-    c.data.max_sample_tokens = 384  # longer samples are left out and named
+    c.data.max_sample_tokens = 512  # longer samples are left out and named
     c.data.vae_image = _section(max_size=32, min_size=32)  # pixels, long and short edge
     c.data.vit_image = _section(max_size=32, min_size=32)
     c.data.on_error = "stop"  # at a record that cannot be used, or "replace" it by another one: named, 1 % at most
