@@ -46,8 +46,12 @@ def score_image(image: np.ndarray, scene: Scene) -> Score:
     Raises:
       UserError: the array is not such an image.
     """
-    seen = read_picture(image)
-    wrong = _unmet_scene(scene, seen.objects) if scene.manner == "geneval" else _failed(scene, seen)
+    return score_seen(image, read_picture(image), scene)
+
+
+def score_seen(image: np.ndarray, seen: SeenPicture, scene: Scene) -> Score:
+    """``score_image`` of an image that has been read already."""
+    wrong = _unmet(scene, seen.objects) if scene.manner == "geneval" else _failed(scene, seen)
     return Score(not wrong, tuple(wrong), detail(image, seen), seen)
 
 
@@ -56,9 +60,9 @@ def _failed(scene: Scene, seen: SeenPicture) -> list[str]:
     return [f"{check.question} should be answered {'yes' if check.expected else 'no'}" for check in checks]
 
 
-def _unmet_scene(scene: Scene, objects: Sequence[SeenObject]) -> list[str]:
+def _unmet(scene: Scene, objects: Sequence[SeenObject]) -> list[str]:
     by_shape = {item.shape: [thing for thing in objects if thing.shape == item.shape] for item in scene.wanted}
-    reasons = [reason for item in scene.wanted for reason in _unmet(item, by_shape[item.shape])]
+    reasons = [reason for item in scene.wanted for reason in _unmet_count(item, by_shape[item.shape])]
     for shape in sorted({thing.shape for thing in objects} - set(by_shape)):
         reasons.append(f"{with_article(shape)} is there that the prompt does not ask for")
     if scene.relation and all(by_shape.values()):
@@ -68,7 +72,7 @@ def _unmet_scene(scene: Scene, objects: Sequence[SeenObject]) -> list[str]:
     return reasons
 
 
-def _unmet(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
+def _unmet_count(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
     if len(seen) != wanted.count:
         return [f"wanted {wanted.count} of shape {wanted.shape}, saw {len(seen)}"]
     if wanted.colour and any(thing.colour != wanted.colour for thing in seen):

@@ -10,7 +10,7 @@ from irg_jax.worlds.shapes.prompts import parse_prompt
 from irg_jax.worlds.shapes.questions import EXAMPLES, answer_question
 from irg_jax.worlds.shapes.reader import SeenPicture, read_picture
 from irg_jax.worlds.shapes.scene import Scene
-from irg_jax.worlds.shapes.score import Score, score_image
+from irg_jax.worlds.shapes.score import Score, score_seen
 
 CONFIDENCE = 0.95  # probability that a yes/no answer gets
 NO_TEXT = "No text recognized."  # with the full stop that OneIG-Bench's cleaning looks for
@@ -77,7 +77,7 @@ def _seen(picture: bytes) -> SeenPicture:
 
 @functools.lru_cache(maxsize=256)
 def _score(picture: bytes, scene: Scene) -> Score:
-    return score_image(pixels(picture), scene)
+    return score_seen(pixels(picture), _seen(picture), scene)
 
 
 def _prefer(first: Score, second: Score) -> tuple[str, str]:
