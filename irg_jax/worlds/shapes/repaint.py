@@ -58,7 +58,7 @@ def _drawing(seen: SeenObject, size: int) -> Drawing:
 
 def _background(image: np.ndarray, seen: SeenPicture) -> np.ndarray:
     """The background with nothing on it, int64 [S, S, 3]."""
-    pixels = image.astype(np.float64)
+    pixels: np.ndarray = image.astype(np.float64)
     clean = seen.background + _texture(pixels - seen.background)[..., None]
     off = np.abs(pixels - clean).max(-1, keepdims=True) > TOLERANCE
     whole = clean if "noisy" in seen.flaws else np.where(off, clean, pixels)
