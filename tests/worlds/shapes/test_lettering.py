@@ -43,7 +43,7 @@ def test_every_letter_is_read_back_in_every_execution(size, flaws):
 
 def test_random_words_are_read_back_from_weak_and_good_pictures():
     rng = np.random.default_rng(2)
-    for _ in range(60):
+    for _ in range(30):
         word = "".join(rng.choice(LETTERS, rng.integers(1, 5)))
         planned = [THING, PlacedObject("blue", "cross", "northeast")]
         weak = draw_weak(rng, planned, open_places(32, word), word)
@@ -55,7 +55,7 @@ def test_random_words_are_read_back_from_weak_and_good_pictures():
 
 def test_objects_in_the_southern_row_are_no_word():
     rng = np.random.default_rng(4)
-    for _ in range(60):
+    for _ in range(30):
         planned = [PlacedObject("purple", "square", "southwest"), PlacedObject("blue", "cross", "southeast")]
         seen = read_picture(render(draw_weak(rng, planned, ("southwest", "southeast"))))
         assert seen.word == ""

@@ -35,7 +35,7 @@ def test_flat_is_vivid_without_outlines_and_striped_has_a_second_lighter_tone(co
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_is_read_back_from_weak_and_good_pictures(style):
     rng = np.random.default_rng(1)
-    for _ in range(100):
+    for _ in range(40):
         planned = random_plan(rng, open_places(32))
         weak = draw_weak(rng, planned, open_places(32), style=style)
         for picture in (weak, improve(weak, planned, style=style)):

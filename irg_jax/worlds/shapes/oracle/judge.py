@@ -47,7 +47,7 @@ def judge(question: Question) -> Text:
         raise UserError(f"{len(shown)} pictures with {text[:80]!r}: the oracle understands {UNDERSTOOD}")
     (picture,) = shown
     if _READ_TEXT.search(text):
-        return Text(NO_TEXT)
+        return Text(_seen(picture).word or NO_TEXT)
     if (found := _SHOWS_PROMPT.search(text)) and (scene := parse_prompt(found[1])):
         return _yes_or_no([_score(picture, scene).correct])
     if _BINARY_SCORE.search(text) or ("Score: 0" in text and "Score: 1" in text):
