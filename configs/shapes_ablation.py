@@ -48,7 +48,6 @@ def get_config(which: str = "base,0") -> ConfigDict:
     stage.optim.final_lr = 1e-4  # no stage follows
     stage.seed = stage.data.seed = int(seed)
     stage.data.sources.shapes.dir = "{workdir}/../../data/shapes"
-    stage.data.tokenizer = "{workdir}/../../data/tokenizer"
     VARIANTS[name](stage)
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=stage))

@@ -88,7 +88,7 @@ def test_building_again_with_the_same_arguments_changes_nothing(whole):
 
 def test_building_with_other_arguments_names_both_data_sets(whole):
     with pytest.raises(
-        UserError, match=f"{whole}: holds .*seed3_train40_held_out6_size32, not .*seed4_train40_held_out6_size32"
+        UserError, match=f"{whole}: holds .*seed3_train40_held_out6_size32_geneval, not .*seed4_train40_held_out6_size32_geneval"
     ):
         build(whole, **{**ARGUMENTS, "seed": 4})
 
