@@ -25,7 +25,7 @@ def config(request):
 
 @pytest.fixture(scope="module")
 def stage():
-    return parse_config(load("shapes_stage1"))
+    return replaced(parse_config(load("shapes_stage1")), {"init_from": ""})
 
 
 def test_a_new_folder_is_claimed_and_recognised(tmp_path, config):

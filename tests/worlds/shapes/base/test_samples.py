@@ -25,6 +25,7 @@ from irg_jax.worlds.shapes.thinking import (
     write_remedy,
     write_seen,
 )
+from tests.worlds.shapes.drawing import plan
 
 PLACES = tuple(centres(32))
 PLANS = Plans("train", 32, ("geneval",))
@@ -105,12 +106,12 @@ def test_what_samples_say_is_true_of_their_pictures():
     kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan"), 0)
     for (first, *turns), picture in samples(2, PLANS, 120):
         if picture is None:
-            plan, words = first.split("\n")
+            text, words = first.split("\n")
             said = parse_reflection(
                 f"<think> {words}" + "".join(f"\n{heading}\nx" for heading in HEADINGS) + " </think>"
             )
             things = sorted(said.seen, key=lambda thing: PLACES.index(thing.place))
-            assert turns == [verdict(parse_plan(plan), things, said.flaws)]
+            assert turns == [verdict(parse_plan(text), things, said.flaws)]
             kinds["texts"] += 1
             continue
         read, question = read_picture(render(picture)), first.replace(MARK, "").strip()
