@@ -74,7 +74,7 @@ def first(fault):
     ],
 )
 def test_what_may_pass_is_asked_again(curate, tmp_path, fault, reason, may_cost):
-    status, lines, server, made, rejected = curate(first(fault), requests__timeout_s=0.5)
+    status, lines, server, made, rejected = curate(first(fault), requests__timeout_s=1.5)
     assert status == 0 and len(made) == 4 and not rejected
     assert len(server.questions) == 13
     assert any(reason in line and "next try in" in line for line in lines), lines

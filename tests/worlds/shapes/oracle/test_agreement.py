@@ -8,16 +8,16 @@ import openai
 import PIL.Image
 import pytest
 
-from irg_jax.worlds.shapes.base.plans import draw_other, draw_plan
-from irg_jax.worlds.shapes.faults import draw_weak
-from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, centres, plural, with_article
+from irg_jax.worlds.shapes.base.plans import Plans, weaker_picture
+from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, plural, with_article
 from irg_jax.worlds.shapes.oracle.answers import Oracle
 from irg_jax.worlds.shapes.oracle.server import Server
-from irg_jax.worlds.shapes.picture import improve
 from irg_jax.worlds.shapes.prompts import WORDINGS, parse_prompt, write_prompt
+from irg_jax.worlds.shapes.relations import RELATIONS, relative_position
 from irg_jax.worlds.shapes.render import render
-from irg_jax.worlds.shapes.scene import RELATIONS, Scene
-from irg_jax.worlds.shapes.score import relative_position, score_image
+from irg_jax.worlds.shapes.scene import Scene
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
+from irg_jax.worlds.shapes.score import score_image
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests.worlds.shapes.oracle.asking import chat, encode
 
@@ -26,10 +26,10 @@ BLANK = np.full((32, 32, 3), 238, np.uint8)
 
 def draw(rng, record, size=32):
     """A random picture of the record's plan, weak or improved, or of another one with any number of differences."""
-    places = tuple(centres(size))
-    planned = Scene.from_json(record.scene).objects if rng.random() < 0.5 else draw_plan(rng, "train").objects
-    picture = (draw_weak, draw_other)[rng.integers(2)](rng, planned, places)
-    return render(improve(picture, planned) if rng.random() < 0.4 else picture, size)
+    other = Plans("train", size, ("geneval",))
+    scene = Scene.from_json(record.scene) if rng.random() < 0.5 else other.draw(rng)
+    picture = (weak_picture, weaker_picture)[rng.integers(2)](rng, scene, size)
+    return render(improved_picture(picture, scene) if rng.random() < 0.4 else picture, size)
 
 
 def noisy(rng, image, sigma):

@@ -15,7 +15,7 @@ from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import backdrop, render
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import parse_reflection, write_reflection
+from irg_jax.worlds.shapes.thinking import Seen, parse_reflection, write_reflection
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests.worlds.shapes.drawing import good
 from tests.worlds.shapes.oracle.asking import chat
@@ -63,10 +63,10 @@ def test_thinking_2_is_that_of_the_record_for_its_pictures_with_any_number_of_fa
 
 def test_thinking_2_says_what_is_seen_in_any_picture(teacher, records):
     record, other = own(records)[:2]
-    planned, places = Scene.from_json(record.scene).objects, tuple(centres(32))
     seen = read_picture(pixels(other.image1))
     text = teacher(ask(record, other.image1, record.image2)).text
-    assert text == write_reflection(planned, seen.things, seen.flaws, places)
+    scene, places = Scene.from_json(record.scene), tuple(centres(32))
+    assert text == write_reflection(scene, Seen(seen.things, seen.flaws), places)
     for nothing in (BLANK, b"no picture"):
         text = teacher(ask(record, nothing, record.image2)).text
         assert parse_reflection(text).seen == frozenset()
