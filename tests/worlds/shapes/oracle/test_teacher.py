@@ -70,7 +70,7 @@ def test_thinking_2_says_what_is_seen_in_any_picture(teacher, records):
     for nothing in (BLANK, b"no picture"):
         text = teacher(ask(record, nothing, record.image2)).text
         assert parse_reflection(text).seen == frozenset()
-        assert len(parse_reflection(text).faults) == len(planned)
+        assert len(parse_reflection(text).faults) == len(scene.objects)
 
 
 def test_an_edited_picture_has_no_faults_and_keeps_its_background(teacher, records):
