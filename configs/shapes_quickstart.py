@@ -15,10 +15,11 @@ def get_config(start: str = "shipped") -> ConfigDict:
     c.evaluate = ConfigDict(dict(dir="{workdir}/data/shapes", prompts=96, batch_size=48, seed=0, perception=300))
     if start == "from_scratch":
         first = shapes_base.get_config()
-        c.vit, c.stages.base = first.vit, first.stages.base
-        c.stages.stage1.init_from = "{workdir}/base"
+        c.vit = first.vit
+        c.stages.update(first.stages)
+        c.stages.stage1.init_from = "{workdir}/base2"
         for stage in c.stages.values():
-            stage.data.tokenizer = first.stages.base.data.tokenizer
+            stage.data.tokenizer = "{workdir}/data/tokenizer"
     elif start != "shipped":
         raise ValueError(f"shapes_quickstart:{start}: give shipped or from_scratch")
     return c

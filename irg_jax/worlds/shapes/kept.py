@@ -11,7 +11,7 @@ from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture
 
 # Each is kept in full up to the first number, and not at all from the second on.
 _OFF_CENTRE = (0.04, 0.125)  # of a place's side
-_OFF_SIZE = (0.0, 2.0)  # steps of ``SIZES``
+_OFF_SIZE = (0.0, 1.0)  # steps of ``SIZES``
 _OFF_BACKGROUND = (2.0, 8.0)  # levels, mean over pixels and channels
 
 

@@ -7,11 +7,9 @@ import numpy as np
 
 from irg_jax.worlds.shapes.objects import PlacedObject
 
-# Of an object in 1/32 of the largest that a place could hold, and by how much it may be off the centre, in x and in y,
-# in 1/16 of the place's side.
-SIZES = (22, 25, 28)
-REACH = {22: 2, 25: 2, 28: 1}
-TILTS = (-10, 0, 10)  # degrees, clockwise; a circle has none
+SIZES = (22, 25)  # of an object, in 1/32 of the largest that a place could hold
+OFFSETS = (-2, 0, 2)  # of its centre from that of its place, in x and in y, in 1/16 of the place's side
+TILTS = (0, 15)  # degrees, clockwise; a circle has none
 STYLES = ("outlined", "flat", "striped")  # of all objects of a picture
 TEXTURES = ("plain", "stripes", "checks", "dots")
 # Of the execution of a whole picture, in the order in which texts name them.
@@ -24,14 +22,14 @@ class Drawing:
 
     Attributes:
       thing: what a plan says of it.
-      offset: of its centre from that of its place, (x, y) in 1/16 of the place's side.
+      offset: of its centre from that of its place, (x, y), each one of ``OFFSETS``.
       size: one of ``SIZES``.
       tilt: one of ``TILTS``.
     """
 
     thing: PlacedObject
     offset: tuple[int, int] = (0, 0)
-    size: int = SIZES[1]
+    size: int = SIZES[0]
     tilt: int = 0
 
 
@@ -79,7 +77,7 @@ class Picture:
 def draw_freely(rng: np.random.Generator, thing: PlacedObject) -> Drawing:
     """An object with everything that a plan leaves open drawn at random."""
     size = SIZES[rng.integers(len(SIZES))]
-    x, y = (int(rng.integers(-REACH[size], REACH[size] + 1)) for _ in range(2))
+    x, y = (OFFSETS[rng.integers(len(OFFSETS))] for _ in range(2))
     tilt = 0 if thing.shape == "circle" else TILTS[rng.integers(len(TILTS))]
     return Drawing(thing, (x, y), size, tilt)
 

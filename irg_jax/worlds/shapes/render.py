@@ -17,7 +17,7 @@ TEXTURE = 3  # levels by which a texture does
 STRIPE = 3  # eighths of the colour that the lighter stripes of a striped object lack
 
 # Cosine and sine of each tilt in 1/4096.
-_TURNS = {-10: (4034, -711), 0: (4096, 0), 10: (4034, 711)}
+_TURNS = {0: (4096, 0), 15: (3956, 1060)}
 
 
 def _inside(shape: str, x: np.ndarray, y: np.ndarray, inset: int) -> np.ndarray:

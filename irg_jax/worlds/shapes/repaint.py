@@ -4,7 +4,7 @@ import numpy as np
 
 from irg_jax.core.errors import UserError
 from irg_jax.worlds.shapes.objects import cell_side, centres
-from irg_jax.worlds.shapes.picture import REACH, TEXTURES, Background, Drawing, Picture
+from irg_jax.worlds.shapes.picture import OFFSETS, TEXTURES, Background, Drawing, Picture
 from irg_jax.worlds.shapes.reader import FOREGROUND, SeenObject, SeenPicture, read_picture
 from irg_jax.worlds.shapes.render import backdrop, paint, write
 from irg_jax.worlds.shapes.scene import Scene
@@ -48,7 +48,7 @@ def repaint(image: np.ndarray, scene: Scene) -> np.ndarray:
 
 def _drawing(seen: SeenObject, size: int) -> Drawing:
     """The object as it is; one that a model put across the border of its place is moved into it."""
-    reach = REACH[seen.size] * cell_side(size) // 16
+    reach = max(OFFSETS) * cell_side(size) // 16
     x, y = (
         min(reach, max(-reach, own - middle))
         for own, middle in zip(seen.centre, centres(size)[seen.place], strict=True)

@@ -8,7 +8,7 @@ import pytest
 
 from irg_jax.core.errors import UserError
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, cell_side, centres
-from irg_jax.worlds.shapes.picture import FLAWS, REACH, SIZES, TILTS, Background, Drawing, Picture
+from irg_jax.worlds.shapes.picture import FLAWS, OFFSETS, SIZES, TILTS, Background, Drawing, Picture
 from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture, read_objects, read_picture
 from irg_jax.worlds.shapes.render import backdrop, centre, render
 from tests.worlds.shapes.drawing import draw, good
@@ -55,7 +55,7 @@ def test_every_object_is_read_at_every_size_and_tilt(size):
     for colour, shape in itertools.product(COLOURS, SHAPES):
         place = list(centres(size))[(len(colour) + len(shape)) % len(centres(size))]
         for length, tilt in itertools.product(SIZES, TILTS if shape != "circle" else (0,)):
-            drawing = Drawing(PlacedObject(colour, shape, place), (REACH[length], -1), length, tilt)
+            drawing = Drawing(PlacedObject(colour, shape, place), (OFFSETS[-1], OFFSETS[0]), length, tilt)
             seen = read_picture(render(Picture((drawing,)), size))
             (found,) = seen.objects
             assert (found.thing, found.size, found.tilt) == (drawing.thing, length, tilt)
@@ -149,4 +149,4 @@ def test_an_array_that_is_not_an_image_is_refused(shape):
 
 
 def test_a_place_has_room_for_every_object():
-    assert all(size * cell_side(32) // 32 + 2 * REACH[size] <= cell_side(32) for size in SIZES)
+    assert all(size * cell_side(32) // 32 + 2 * OFFSETS[-1] <= cell_side(32) for size in SIZES)
