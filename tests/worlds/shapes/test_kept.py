@@ -46,7 +46,7 @@ def change(number, **values):
     ("second", "share"),
     [
         (FIRST, 1.0),
-        (change(0, size=28), (1 + 0.5 + 1) / 3),  # one step of two
+        (change(0, size=25), 2 / 3),  # another size
         (change(0, offset=(2, 0)), (1 + 0 + 1) / 3),  # an eighth of the place
         (change(0, offset=(1, 0)), (1 + 0.0625 / 0.085 + 1) / 3),
         (change(0, thing=PlacedObject("red", "circle", "northwest")), 2 / 3),

@@ -7,11 +7,11 @@ import pytest
 
 from irg_jax.worlds.shapes import render as rendering
 from irg_jax.worlds.shapes.objects import PLACES, SHAPES, PlacedObject, cell_side
-from irg_jax.worlds.shapes.picture import FLAWS, SIZES, TEXTURES, TILTS, Background, Drawing, Picture
+from irg_jax.worlds.shapes.picture import FLAWS, OFFSETS, SIZES, TEXTURES, TILTS, Background, Drawing, Picture
 from irg_jax.worlds.shapes.render import NOISE, TEXTURE, backdrop, centre, coverage, render
 from tests.worlds.shapes.drawing import draw
 
-CROSS = Drawing(PlacedObject("red", "cross", "northwest"), (1, -2), 25, 10)
+CROSS = Drawing(PlacedObject("red", "cross", "northwest"), (2, -2), 25, 15)
 SQUARE = Drawing(PlacedObject("blue", "square", "southeast"))
 
 
@@ -26,10 +26,10 @@ def digest(size, flaws):
 @pytest.mark.parametrize(
     ("size", "flaws", "expected"),
     [
-        (32, (), "06471c71485e"),
-        (64, (), "e84eeb5dfaeb"),
-        (48, ("ragged", "noisy"), "78fd5cde77ce"),
-        (32, ("no outlines", "blurred", "faded"), "5eb98ce7fece"),
+        (32, (), "73cef48eb23c"),
+        (64, (), "7b8b0f5274d8"),
+        (48, ("ragged", "noisy"), "40b3fecc040e"),
+        (32, ("no outlines", "blurred", "faded"), "e74ce050d1bd"),
     ],
 )
 def test_pixels_have_their_recorded_digest(size, flaws, expected):
@@ -50,7 +50,7 @@ def test_no_float_is_involved(size, monkeypatch):
         assert render(Picture((CROSS, SQUARE), Background(texture="dots"), flaws), size).dtype == np.uint8
     parts += [backdrop(Background(texture=texture), size) for texture in TEXTURES]
     parts += [
-        part for flaws in ("blurred", "ragged") for part in coverage("cross", 22, -10, size, frozenset({flaws}))[:2]
+        part for flaws in ("blurred", "ragged") for part in coverage("cross", 22, 15, size, frozenset({flaws}))[:2]
     ]
     assert {part.dtype for part in parts} == {np.dtype(np.int64)}
 
@@ -69,7 +69,7 @@ def test_an_object_is_where_its_drawing_says_and_nowhere_else():
 def test_areas_grow_with_the_size_and_hardly_change_with_the_tilt():
     for shape in SHAPES:
         areas = [[int(coverage(shape, size, tilt, 32).outer.sum()) for tilt in TILTS] for size in SIZES]
-        assert areas[0] < areas[1] < areas[2]
+        assert max(areas[0]) < min(areas[1])
         assert all(max(row) - min(row) < 0.03 * max(row) for row in areas)
 
 
@@ -105,7 +105,7 @@ def test_pictures_differ_in_everything_that_plans_leave_open():
     drawings = [drawing for _, weak, _ in draw(300) for drawing in weak.drawings]
     assert {drawing.size for drawing in drawings} == set(SIZES)
     assert {drawing.tilt for drawing in drawings} == set(TILTS)
-    assert {drawing.offset[0] for drawing in drawings} == {-2, -1, 0, 1, 2}
+    assert {drawing.offset[0] for drawing in drawings} == set(OFFSETS)
     assert {weak.background.texture for _, weak, _ in draw(60)} == set(TEXTURES)
     assert all(drawing.tilt == 0 for drawing in drawings if drawing.thing.shape == "circle")
 
