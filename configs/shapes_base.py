@@ -43,7 +43,7 @@ def _seeing() -> ConfigDict:
 def _painting() -> ConfigDict:
     c = _seeing()
     c.seed = c.data.seed = 1  # other noise, another order
-    c.steps = 1300
+    c.steps = 1000
     c.init_from = "{workdir}/base1"
     c.data.mixture = (
         ("understanding", "understanding", 1.0, True),
