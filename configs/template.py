@@ -75,7 +75,7 @@ def get_config() -> ConfigDict:
     # --- model
     c.model = ConfigDict()
     c.model.decoder = _section(
-        hidden=128, layers=4, heads=4, kv_heads=2, head_dim=32, mlp=384, vocab=640, rope_theta=1e4, norm_eps=1e-6
+        hidden=192, layers=4, heads=6, kv_heads=2, head_dim=32, mlp=512, vocab=640, rope_theta=1e4, norm_eps=1e-6
     )
     c.model.vit = _section(hidden=96, layers=3, heads=3, mlp=288, patch=8, patches_per_side=8, norm_eps=1e-6)
     c.model.vae = _section(kind="pixel", downsample=4, scale=3.0, shift=0.6)  # latent = scale·(pixel − shift)

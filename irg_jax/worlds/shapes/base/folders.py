@@ -1,12 +1,16 @@
 """Writes the data of a base model to disk, each kind into a folder of its own."""
 
+import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +26,12 @@ from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
-_VERSION = 1
-_LABELLED = {"train": 40_000, "held_out": 1_000}  # pictures of the image encoder alone
-_ROWS = 500  # of a row group
+_VERSION = 2
+_LABELLED = {"train": 120_000, "held_out": 1_000}  # pictures of the image encoder alone
+_ROWS = 500  # of a row group, and made by a process at a time
+_PARTS_OF_A_PROCESS = 8  # fewer are made sooner than a process starts
+
+T = TypeVar("T")
 
 
 def build(
@@ -77,43 +84,76 @@ def _check(folder: Path, about: dict[str, object]) -> None:
 
 
 def _write_understanding(folder: Path, seed: int, plans: Plans, count: int) -> None:
-    for split, pictures in _LABELLED.items():
-        made = labelled_pictures(seed, dataclasses.replace(plans, split=split), pictures)
+    for split, number in _LABELLED.items():
+        parts = list(_in_parts(labelled_pictures, seed, dataclasses.replace(plans, split=split), number))
+        pictures, labels = (np.concatenate([part[name] for part in parts]) for name in ("pictures", "labels"))
         file = folder / f"labelled_{split}.npz"
-        np.savez(file, pictures=made["pictures"], labels=made["labels"], classes=made["classes"])
+        np.savez(file, pictures=pictures, labels=labels, classes=parts[0]["classes"])
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as lines:
-        for index, (turns, picture) in enumerate(samples(seed, plans, count)):
+        numbered = enumerate(itertools.chain.from_iterable(_in_parts(_understanding, seed, plans, count)))
+        for index, (turns, picture) in numbered:
             record: dict[str, object] = {"id": str(index)}
             if picture is not None:
                 # A thousand files in a folder, so that none of them gets large.
                 name = f"pictures/{index // 1000:03d}/{index:06d}.png"
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(encode_png(render(picture, plans.size)))
+                (folder / name).write_bytes(picture)
                 record["image"] = name
             speakers = itertools.cycle(("human", "gpt"))
             record["conversations"] = [{"from": who, "value": text} for who, text in zip(speakers, turns, strict=False)]
             lines.write(json.dumps(record) + "\n")
 
 
-def _write_captioned(folder: Path, seed: int, plans: Plans, count: int) -> None:
-    rows = [
-        {"image": encode_png(picture), "captions": json.dumps(captions)}
-        for picture, captions in captioned(seed, plans, count)
+def _understanding(seed: int, plans: Plans, indices: range) -> list[tuple[tuple[str, ...], bytes | None]]:
+    return [
+        (turns, None if picture is None else encode_png(render(picture, plans.size)))
+        for turns, picture in samples(seed, plans, indices)
     ]
-    _write_table(folder, rows, pa.schema([("image", pa.binary()), ("captions", pa.string())]))
+
+
+def _write_captioned(folder: Path, seed: int, plans: Plans, count: int) -> None:
+    schema = pa.schema([("image", pa.binary()), ("captions", pa.string())])
+    _write_table(folder, _in_parts(_captioned, seed, plans, count), schema)
+
+
+def _captioned(seed: int, plans: Plans, indices: range) -> list[dict]:
+    return [
+        {"image": encode_png(picture), "captions": json.dumps(captions)}
+        for picture, captions in captioned(seed, plans, indices)
+    ]
 
 
 def _write_edits(folder: Path, seed: int, plans: Plans, count: int) -> None:
-    rows = [
-        {"image_list": [encode_png(before), encode_png(after)], "instruction_list": [[instruction]]}
-        for before, instruction, after in edits(seed, plans, count)
-    ]
     texts = pa.list_(pa.list_(pa.string()))
-    _write_table(folder, rows, pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", texts)]))
+    schema = pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", texts)])
+    _write_table(folder, _in_parts(_edits, seed, plans, count), schema)
 
 
-def _write_table(folder: Path, rows: list[dict], schema: pa.Schema) -> None:
-    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "samples.parquet", row_group_size=_ROWS)
+def _edits(seed: int, plans: Plans, indices: range) -> list[dict]:
+    return [
+        {"image_list": [encode_png(before), encode_png(after)], "instruction_list": [[instruction]]}
+        for before, instruction, after in edits(seed, plans, indices)
+    ]
+
+
+def _write_table(folder: Path, parts: Iterable[list[dict]], schema: pa.Schema) -> None:
+    with pq.ParquetWriter(folder / "samples.parquet", schema) as writer:
+        for rows in parts:
+            writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=_ROWS)
+
+
+def _in_parts(make: Callable[[int, Plans, range], T], seed: int, plans: Plans, count: int) -> Iterator[T]:
+    """``make`` of all indices in order, a part at a time, by a process on every core where there is work for them."""
+    parts = [range(first, min(first + _ROWS, count)) for first in range(0, count, _ROWS)]
+    workers = min(os.cpu_count() or 1, len(parts) // _PARTS_OF_A_PROCESS)
+    of_part = functools.partial(make, seed, plans)
+    if workers < 2:
+        yield from map(of_part, parts)
+        return
+    # Spawned: jax has threads, which a fork does not survive.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(of_part, parts)
 
 
 _WRITERS: dict[str, Callable[[Path, int, Plans, int], None]] = {

@@ -14,7 +14,7 @@ _OUTLINES, _EDGES, _COLOURS, _NOISE = ("no outlines",), ("blurred", "ragged"), (
 _ASPECTS = (_OUTLINES, _EDGES, _COLOURS, _NOISE)
 
 
-def labelled_pictures(seed: int, plans: Plans, count: int) -> dict[str, np.ndarray]:
+def labelled_pictures(seed: int, plans: Plans, indices: Sequence[int]) -> dict[str, np.ndarray]:
     """Good and weak pictures, half of the weak ones with any number of differences from a plan.
 
     The labels are the colour and the shape in every place, 0 for nothing, and the four aspects of the execution, 0 for
@@ -23,20 +23,20 @@ def labelled_pictures(seed: int, plans: Plans, count: int) -> dict[str, np.ndarr
     Args:
       seed: of all pictures.
       plans: of the pictures.
-      count: number of pictures.
+      indices: of the pictures.
 
     Returns:
       ``pictures`` uint8 [N, S, S, 3], ``labels`` int32 [N, H] and ``classes`` int32 [H].
     """
     places, size = plans.places, plans.size
-    pictures, labels = np.empty((count, size, size, 3), np.uint8), []
-    for index in range(count):
+    pictures, labels = np.empty((len(indices), size, size, 3), np.uint8), []
+    for row, index in enumerate(indices):
         rng = generator(seed, 8 if plans.split == "train" else 9, index)
         scene = plans.draw(rng)
         picture = (weaker_picture if index % 2 else weak_picture)(rng, scene, size)
         if index % 3 == 0:
             picture = improved_picture(picture, scene)
-        pictures[index] = render(picture, size)
+        pictures[row] = render(picture, size)
         labels.append(_labels(picture, places))
     each = [len(COLOURS) + 1, len(SHAPES) + 1]
     classes = [*each * len(places), *(len(flaws) + 1 for flaws in _ASPECTS)]

@@ -1,6 +1,6 @@
 """Captions with pictures, and edits of pictures, for painting."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,9 +28,9 @@ class Edit(NamedTuple):
     after: np.ndarray
 
 
-def captioned(seed: int, plans: Plans, count: int) -> Iterator[Captioned]:
+def captioned(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Captioned]:
     """Two in three are good pictures with their prompt and their plan, one is a weak one with what is seen in it."""
-    for index in range(count):
+    for index in indices:
         rng = generator(seed, 11, index)
         scene = plans.draw(rng)
         weak = (weak_picture if index % 2 else weaker_picture)(rng, scene, plans.size)
@@ -41,9 +41,9 @@ def captioned(seed: int, plans: Plans, count: int) -> Iterator[Captioned]:
             yield Captioned(render(improved_picture(weak, scene), plans.size), captions)
 
 
-def edits(seed: int, plans: Plans, count: int) -> Iterator[Edit]:
+def edits(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Edit]:
     """Weak pictures that are improved; every third one has more faults than the world's records have."""
-    for index in range(count):
+    for index in indices:
         rng = generator(seed, 12, index)
         scene = plans.draw(rng)
         weak = (weaker_picture if index % 3 == 0 else weak_picture)(rng, scene, plans.size)

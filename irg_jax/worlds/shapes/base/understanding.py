@@ -1,7 +1,7 @@
 """Short questions and answers about pictures and texts, in LLaVA's form."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,10 +74,10 @@ _KINDS: tuple[tuple[Callable[[np.random.Generator, Plans], Sample], int], ...] =
 )
 
 
-def samples(seed: int, plans: Plans, count: int) -> Iterator[Sample]:
-    """So many samples of all kinds, in a fixed alternation."""
+def samples(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Sample]:
+    """The samples of these indices, of all kinds in a fixed alternation."""
     kinds = [kind for kind, share in _KINDS for _ in range(share)]
-    for index in range(count):
+    for index in indices:
         # A step that has no factor with the number of kinds, so that neighbours differ.
         yield kinds[index * 7 % len(kinds)](generator(seed, 10, index), plans)
 

@@ -46,7 +46,7 @@ def pixels(image):
 def test_llava_reads_the_samples_of_understanding(built):
     source = llava.open_source(built / "llava")
     assert len(source) == 24
-    for index, (turns, picture) in enumerate(samples(3, PLANS, 24)):
+    for index, (turns, picture) in enumerate(samples(3, PLANS, range(24))):
         parts = conversation(source, index)
         said = [part.content for part in parts if isinstance(part, Text)]
         assert "".join(said).replace("\n", "") == "".join(turns).replace(MARK, "").replace("\n", "")
@@ -58,7 +58,7 @@ def test_llava_reads_the_samples_of_understanding(built):
 def test_text_to_image_reads_the_captions(built):
     source = text_to_image.open_source(built / "text_to_image")
     assert len(source) == 24
-    for index, (picture, captions) in enumerate(captioned(3, PLANS, 24)):
+    for index, (picture, captions) in enumerate(captioned(3, PLANS, range(24))):
         parts = conversation(source, index)
         assert parts[0].content in captions.values()
         assert (pixels(parts[1]) == picture).all() and parts[1].need_loss
@@ -67,7 +67,7 @@ def test_text_to_image_reads_the_captions(built):
 def test_editing_reads_the_edits(built):
     source = editing.open_source(built / "editing")
     assert len(source) == 24
-    for index, (before, instruction, after) in enumerate(edits(3, PLANS, 24)):
+    for index, (before, instruction, after) in enumerate(edits(3, PLANS, range(24))):
         parts = conversation(source, index)
         shown = [pixels(part) for part in parts if isinstance(part, Image)]
         assert [part.content for part in parts if isinstance(part, Text)] == [instruction]

@@ -33,14 +33,17 @@ PLANS = Plans("train", 32, ("geneval",))
 
 def texts(kind, seed):
     if kind == "understanding":
-        return [sample.turns for sample in samples(seed, PLANS, 60)]
+        return [sample.turns for sample in samples(seed, PLANS, range(60))]
     if kind == "captions":
-        return [(sample.picture.tobytes(), sorted(sample.captions.items())) for sample in captioned(seed, PLANS, 12)]
+        return [
+            (sample.picture.tobytes(), sorted(sample.captions.items())) for sample in captioned(seed, PLANS, range(12))
+        ]
     if kind == "edits":
         return [
-            (sample.before.tobytes(), sample.instruction, sample.after.tobytes()) for sample in edits(seed, PLANS, 12)
+            (sample.before.tobytes(), sample.instruction, sample.after.tobytes())
+            for sample in edits(seed, PLANS, range(12))
         ]
-    return [values.tobytes() for values in labelled_pictures(seed, PLANS, 12).values()][:2]
+    return [values.tobytes() for values in labelled_pictures(seed, PLANS, range(12)).values()][:2]
 
 
 @pytest.mark.parametrize("kind", ["understanding", "captions", "edits", "labels"])
@@ -62,8 +65,8 @@ def planned_in(text):
 
 
 def test_all_plans_that_samples_name_are_of_training():
-    named = [planned_in(turn) for sample in samples(1, PLANS, 200) for turn in sample.turns]
-    named += [planned_in(text) for sample in captioned(1, PLANS, 60) for text in sample.captions.values()]
+    named = [planned_in(turn) for sample in samples(1, PLANS, range(200)) for turn in sample.turns]
+    named += [planned_in(text) for sample in captioned(1, PLANS, range(60)) for text in sample.captions.values()]
     plans = [plan for plan in named if plan]
     assert len(plans) > 120
     assert {split_of(plan) for plan in plans} == {"train"}
@@ -104,7 +107,7 @@ def verdict(planned, seen, flaws):
 # The five kinds alternate in steps of twenty; each text is compared with what the exact reader sees.
 def test_what_samples_say_is_true_of_their_pictures():
     kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan"), 0)
-    for (first, *turns), picture in samples(2, PLANS, 120):
+    for (first, *turns), picture in samples(2, PLANS, range(120)):
         if picture is None:
             text, words = first.split("\n")
             said = parse_reflection(
@@ -136,7 +139,7 @@ def test_what_samples_say_is_true_of_their_pictures():
 
 
 def test_captions_say_what_their_picture_shows():
-    for index, (image, captions) in enumerate(captioned(3, PLANS, 45)):
+    for index, (image, captions) in enumerate(captioned(3, PLANS, range(45))):
         read = read_picture(image)
         if index % 3 == 0:
             assert captions == {"seen": write_seen(Seen(read.things, read.flaws), PLACES)}
@@ -148,7 +151,7 @@ def test_captions_say_what_their_picture_shows():
 
 def test_edits_say_what_leads_from_one_picture_to_the_other():
     numbers, wrong = [], 0
-    for before, instruction, after in edits(4, PLANS, 45):
+    for before, instruction, after in edits(4, PLANS, range(45)):
         improved = read_picture(after)
         faults = compare_with_plan(read_picture(before), improved.things)
         numbers.append(len(faults))
@@ -162,7 +165,7 @@ def test_edits_say_what_leads_from_one_picture_to_the_other():
 
 @pytest.mark.parametrize(("size", "count"), [(32, 60), (64, 12)])
 def test_labels_are_what_the_reader_reads(size, count):
-    data = labelled_pictures(5, Plans("held_out", size, ("geneval",)), count)
+    data = labelled_pictures(5, Plans("held_out", size, ("geneval",)), range(count))
     places, wrong = tuple(centres(size)), 0
     assert data["pictures"].shape == (count, size, size, 3) and data["pictures"].dtype == np.uint8
     assert data["labels"].dtype == data["classes"].dtype == np.int32
@@ -184,7 +187,7 @@ def test_labels_are_what_the_reader_reads(size, count):
 
 
 def test_labels_vary_and_the_splits_share_no_picture():
-    train, held_out = (labelled_pictures(0, Plans(split, 32, ("geneval",)), 60) for split in SPLITS)
+    train, held_out = (labelled_pictures(0, Plans(split, 32, ("geneval",)), range(60)) for split in SPLITS)
     for column in range(12):
         assert len(np.unique(train["labels"][:, column])) > 1
     assert not {image.tobytes() for image in train["pictures"]} & {image.tobytes() for image in held_out["pictures"]}
