@@ -63,10 +63,11 @@ class Tiles:
     dkv: Tile
 
 
-# For D = 128. In bfloat16 a program fills a multiprocessor: nearly all registers, with hardly a spill, and up to 162 of
-# the 163 KB of shared memory that an A100 has (H100: 227). Triton needs three stages before loads overlap with compute.
-# Float32, which is there to be exact, does not use tensor cores and soon runs out of registers.
-BF16_TILES = Tiles(out=Tile(128, 64, 8, 3), dq=Tile(128, 64, 8, 3), dkv=Tile(64, 128, 8, 3))
+# For D = 128. In bfloat16 small blocks with few warps won on an H100 (docs/speed.md): two programs share a
+# multiprocessor, and more blocks are empty or full. Float32, which is there to be exact, does not use tensor cores and
+# soon runs out of registers.
+_BF16_TILE = Tile(64, 64, 4, 2)
+BF16_TILES = Tiles(out=_BF16_TILE, dq=_BF16_TILE, dkv=_BF16_TILE)
 FP32_TILES = Tiles(out=Tile(32, 32, 8, 2), dq=Tile(32, 32, 8, 2), dkv=Tile(32, 32, 8, 2))
 
 
