@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """A model of 2.1 million weights that goes on from the shipped base, as the published one does from BAGEL."""
     c = template.get_config()
-    c.steps = 800
+    c.steps = 700
     c.init_from = "{package}/pretrained/shapes_base"
     c.data.tokenizer = "{package}/pretrained/shapes_base/tokenizer"
     c.optim.lr = 1.5e-3

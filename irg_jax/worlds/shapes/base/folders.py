@@ -26,10 +26,11 @@ from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
-_VERSION = 2
+_VERSION = 3
 _LABELLED = {"train": 120_000, "held_out": 1_000}  # pictures of the image encoder alone
-_ROWS = 500  # of a row group, and made by a process at a time
-_PARTS_OF_A_PROCESS = 8  # fewer are made sooner than a process starts
+_ROWS = 2000  # of a file, and made by a process at a time
+_GROUP = 50  # rows of a row group: whoever reads one row reads its whole group
+_PARTS_OF_A_PROCESS = 2  # fewer are made sooner than a process starts
 
 T = TypeVar("T")
 
@@ -137,9 +138,9 @@ def _edits(seed: int, plans: Plans, indices: range) -> list[dict]:
 
 
 def _write_table(folder: Path, parts: Iterable[list[dict]], schema: pa.Schema) -> None:
-    with pq.ParquetWriter(folder / "samples.parquet", schema) as writer:
-        for rows in parts:
-            writer.write_table(pa.Table.from_pylist(rows, schema), row_group_size=_ROWS)
+    for number, rows in enumerate(parts):
+        table = pa.Table.from_pylist(rows, schema)
+        pq.write_table(table, folder / f"samples-{number:05d}.parquet", row_group_size=_GROUP)
 
 
 def _in_parts(make: Callable[[int, Plans, range], T], seed: int, plans: Plans, count: int) -> Iterator[T]:

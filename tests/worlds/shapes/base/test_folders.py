@@ -1,6 +1,7 @@
 """The data of a base model on disk: read by the package's own sources, and never mixed with anything else."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_a_build_that_was_cut_begins_anew(tmp_path, monkeypatch):
     assert not (tmp_path / "edits").exists() and (tmp_path / ".edits.partial" / "half").exists()
     (tmp_path / "edits").mkdir()  # an empty folder is taken
     folders.build(tmp_path / "edits", "editing", **ARGUMENTS)
-    assert sorted(path.name for path in (tmp_path / "edits").iterdir()) == [folders.ABOUT, "samples.parquet"]
+    assert sorted(path.name for path in (tmp_path / "edits").iterdir()) == [folders.ABOUT, "samples-00000.parquet"]
     assert json.loads((tmp_path / "edits" / folders.ABOUT).read_text())["count"] == 24
     assert not (tmp_path / ".edits.partial").exists()
 
@@ -120,3 +121,17 @@ def test_a_disk_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         folders.build(tmp_path / "file" / "edits", "editing", **ARGUMENTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_write_the_same_bytes_as_one(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(folders, "_ROWS", 5)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    folders.build(tmp_path / "one", kind, **ARGUMENTS)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    folders.build(tmp_path / "two", kind, **ARGUMENTS)
+    one, two = (
+        {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+        for folder in (tmp_path / "one", tmp_path / "two")
+    )
+    assert one == two
