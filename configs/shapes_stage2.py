@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
         ("shapes", "initial_full_learning", 1.0, True),
         ("shapes", "improving_full_learning", 1.0, True),
     )
-    c.data.budgets.update(und=288, vit=48)  # fewer words than in stage 1
+    c.data.budgets.update(und=320, vit=48)  # fewer words than in stage 1
     c.optim.lr = 1e-3
     c.optim.final_lr = 1e-4
     c.optim.warmup_steps = 0

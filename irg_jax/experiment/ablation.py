@@ -1,12 +1,8 @@
 """An ablation: one run per variant and seed of a config file, and the table of their scores."""
 
-import datetime
 import json
 import logging
-import platform
 import runpy
-import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +13,7 @@ from irg_jax.core.outputs import check_output_file, check_output_folder
 from irg_jax.core.small_files import read_text, write_text
 from irg_jax.experiment import stages
 from irg_jax.experiment.config import parse_config
+from irg_jax.reporting import ablation_table
 
 
 def run_ablation(variants_file: str, seeds: int, workdir: Path, out: Path) -> None:
@@ -59,10 +56,11 @@ def _run_all(variants: dict[str, Callable], variants_file: str, seeds: int, work
                 stages.run(parse_config(load(f"{variants_file}:{name},{seed}")), folder)
             scores[name].append(_read_json(folder / "scores.json"))
         # After every seed, so that a first table exists early.
-        rows = [_row(name, variant.__doc__ or "", scores[name]) for name, variant in variants.items()]
         configs = {name: _read_json(workdir / name / str(seed) / "config.json") for name in variants}
-        run, one_turn = _read_json(folder / "run.json"), [name for name in variants if _is_one_turn(configs[name])]
-        write_text(out, _page(rows, seed + 1, run["commit"], configs[name], one_turn))
+        one_turn = [name for name in variants if _is_one_turn(configs[name])]
+        descriptions = {name: variant.__doc__ or "" for name, variant in variants.items()}
+        commit = _read_json(folder / "run.json")["commit"]
+        write_text(out, ablation_table.page(scores, descriptions, configs[name], commit, one_turn))
         logging.info("wrote %s, %d seed(s)", out, seed + 1)
 
 
@@ -79,36 +77,3 @@ def _read_json(path: Path) -> dict:
 def _is_one_turn(config: dict) -> bool:
     """Whether no mode of the run learns anything of a second turn."""
     return all(mode.startswith("initial_") for _, mode, _, _ in config["stages"]["stage1"]["data"]["mixture"])
-
-
-def _row(name: str, description: str, scores: list[dict]) -> str:
-    columns = [_spread([s[turn][key] for s in scores]) for key in ("overall", "detail") for turn in ("turn1", "turn2")]
-    columns.append(_spread([s["four_parts"]["share"] for s in scores]))
-    return f"| `{name}` | {description.strip()} | {' | '.join(columns)} |"
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
-
-
-def _page(rows: list[str], seeds: int, commit: str, config: dict, one_turn: list[str]) -> str:
-    table, stage = "\n".join(rows), config["stages"]["stage1"]
-    steps, batch, budgets = stage["steps"], stage["data"]["batch_size"], stage["data"]["budgets"]
-    untrained = ", ".join(f"`{name}`" for name in one_turn)
-    note = f" Never trained on a second turn, so that only the first one counts: {untrained}." if one_turn else ""
-    return f"""# Ablation on the shapes world
-
-`{" ".join(["python -m irg_jax.ablate", *sys.argv[1:]])}`, commit {commit}, {platform.machine()} CPU,
-{datetime.date.today().isoformat()}. Each run: {steps} steps of {batch} rows of
-{budgets["und"]} + {budgets["gen"]} tokens (und + gen) in one stage, the same for all;
-{config["evaluate"]["prompts"]} held-out prompts; mean ± standard deviation over {seeds} seed(s).
-
-| variant | description | overall, turn 1 | overall, turn 2 | detail, turn 1 | detail, turn 2 | four parts |
-|---|---|---|---|---|---|---|
-{table}
-
-`overall` is the mean of GenEval's six kinds of prompt, `detail` the fine-detail score, `four parts` the share of second
-thinking texts in the fixed form.{note}
-"""

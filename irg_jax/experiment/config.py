@@ -23,6 +23,7 @@ class EvaluateConfig:
       batch_size: prompts per call of the sampler.
       seed: of the samples.
       perception: number of weak pictures to reflect on, of the first records of the split; 0 for none.
+      controls: number of samples whose second turn is repeated with one thing changed, see ``controls``; 0 for none.
     """
 
     dir: str
@@ -30,9 +31,10 @@ class EvaluateConfig:
     batch_size: int
     seed: int
     perception: int = 300
+    controls: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "perception")
+        at_least(self, 0, "perception", "controls")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from irg_jax.checkpoints.manager import latest_step
 from irg_jax.core.config.schema import resolve
 from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
-from irg_jax.experiment import held_out, perception
+from irg_jax.experiment import controls, held_out, perception
 from irg_jax.experiment.config import VIT, EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
@@ -137,9 +137,14 @@ def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:
     steps = [held_out.sampled_step(folder) for folder in samples.iterdir()] if samples.is_dir() else []
     _, last = _stages(config)[-1]
     done = sum(step is not None and step >= last.steps for step in steps)
-    wanted, measured = config.evaluate.perception, perception.measured(workdir)
-    has_seen = not wanted or (measured is not None and measured.step >= last.steps and measured.asked == wanted)
-    return done >= config.evaluate.prompts and has_seen and (workdir / REPORT).exists()
+    measured = (
+        (config.evaluate.perception, perception.measured(workdir)),
+        (config.evaluate.controls, controls.measured(workdir)),
+    )
+    complete = all(
+        not asked or (found and found.step >= last.steps and found.asked == asked) for asked, found in measured
+    )
+    return done >= config.evaluate.prompts and complete and (workdir / REPORT).exists()
 
 
 def _mesh_elsewhere(config: StageConfig, devices: int, slices: int) -> AbstractMesh:
@@ -159,6 +164,9 @@ def _evaluate(config: EvaluateConfig, trained: Path, workdir: Path, record: RunR
     if config.perception:
         with record.phase("perception"):
             processes.run_on_primary(lambda: perception.measure(trained, config, workdir), "perception")
+    if config.controls:
+        with record.phase("controls"):
+            processes.run_on_primary(lambda: controls.measure(trained, config, workdir), "controls")
     with record.phase("report"):
         processes.run_on_primary(lambda: build_report(workdir), "report")
     logging.info("report: %s", workdir / REPORT)

@@ -30,7 +30,7 @@ def build_report(workdir: AnyPath, step: int | None = None) -> dict[str, Any]:
     for name in _FILES:
         check_output_file(workdir / name, "the report of the run")
     run = load.load_run(workdir, step)
-    sample_scores = [scoring.score_sample(sample) for sample in run.samples]
+    sample_scores = scoring.score_run(run)
     scores = scoring.summarise_run(run, sample_scores)
     samples = list(zip(run.samples, sample_scores, strict=True))
     html = page.render(run, samples, scores)

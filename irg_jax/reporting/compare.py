@@ -55,7 +55,7 @@ def build_comparison(workdirs: Sequence[AnyPath], path: AnyPath, step: int | Non
             raise UserError(f"{workdir}: is given twice; give each run once")
     check_output_file(path, "the comparison")
     runs = [load.load_run(workdir, step) for workdir in workdirs]
-    scores = [scoring.summarise_run(run, [scoring.score_sample(sample) for sample in run.samples]) for run in runs]
+    scores = [scoring.summarise_run(run, scoring.score_run(run)) for run in runs]
     text = render(runs, scores)
     retry(lambda: write_text(path, text), f"{path}: cannot be written")
 

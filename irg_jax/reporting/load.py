@@ -13,6 +13,7 @@ from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_hidden, read_text
 from irg_jax.core.storage import AnyPath, retry, storage_reason
 from irg_jax.core.text import check_text
+from irg_jax.reporting import controls
 from irg_jax.reporting.perception import Reading, from_record
 from irg_jax.training import metrics
 
@@ -75,6 +76,7 @@ class Run:
       stages: training curves, in the order of the stages' names.
       samples: in the order of their folders.
       perception: on pictures of the data set; None where that was not measured.
+      controls: the pictures of each control of the second turn, by its name, then by the folder of the sample.
     """
 
     path: AnyPath
@@ -83,6 +85,7 @@ class Run:
     stages: list[Stage]
     samples: list[Sample]
     perception: Perception | None
+    controls: dict[str, dict[str, Image.Image]]
 
     @property
     def initial_target(self) -> str:
@@ -124,6 +127,7 @@ def load_run(path: AnyPath, step: int | None = None) -> Run:
         stages=_load_stages(path),
         samples=[_load_sample(file) for file in _visible(path / "samples", "trajectory.json")],
         perception=_load_perception(path / PERCEPTION_FILE),
+        controls=_load_controls(path, step),
     )
     if not run.stages and not run.samples:
         raise UserError(f"{path}: no {metrics.METRICS_FILE} and no samples; train or sample into this folder first")
@@ -210,6 +214,22 @@ def _load_perception(path: AnyPath) -> Perception | None:
         raise UserError(f"{path}: not a measured perception ({error}); remove the file to measure again") from None
 
 
+def _load_controls(path: AnyPath, step: int | None) -> dict[str, dict[str, Image.Image]]:
+    values = _read_object(path / controls.FILE)
+    try:
+        if not values or step not in (None, values["step"]):
+            return {}
+        named = {str(name): [str(sample) for sample in samples] for name, samples in values["images"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path / controls.FILE}: not of controls ({error}); remove the file to measure again"
+        ) from None
+    return {
+        name: {sample: _load_image(path / controls.image_file(name, sample)) for sample in samples}
+        for name, samples in named.items()
+    }
+
+
 def _load_sample(path: AnyPath) -> Sample:
     record = _read_object(path)
     try:
@@ -236,7 +256,7 @@ def _load_turn(folder: AnyPath, record: dict[str, Any]) -> Turn:
 
 def _load_image(path: AnyPath) -> Image.Image:
     if not path.exists():
-        raise UserError(f"{path}: trajectory.json names this image, but the file does not exist")
+        raise UserError(f"{path}: this image is named by the run, but the file does not exist")
     content = _readable(path, lambda file: file.read_bytes())
     try:
         return Image.open(io.BytesIO(content)).convert("RGB")

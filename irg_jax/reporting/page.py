@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from irg_jax.reporting import curves, gallery, perception_table, provenance
+from irg_jax.reporting import controls_table, curves, gallery, perception_table, provenance
 from irg_jax.reporting.load import Run, Stage
 from irg_jax.reporting.style import STYLE
 from irg_jax.reporting.wording import count_of, duration, folder_name, last_value, median_value, percent
@@ -33,6 +33,7 @@ def render(run: Run, samples: Sequence[gallery.ScoredSample], scores: dict[str, 
     sections = [
         ("scores", _SCORES_TITLE, _scores(scores)),
         ("perception", "Perception", perception_table.section(scores)),
+        ("controls", "Controls", controls_table.section(scores)),
         ("training", "Training curves", "".join(map(_stage, run.stages))),
         ("gallery", title, _gallery(shown, scores)),
     ]

@@ -2,12 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from irg_jax.core.errors import UserError
+from irg_jax.reporting.controls import difference, rows
+from irg_jax.reporting.controls import summarise as summarise_controls
 from irg_jax.reporting.load import Run, Sample
 from irg_jax.reporting.perception import Reading, judge, summarise
 from irg_jax.reporting.shares import share
@@ -28,6 +32,7 @@ class SampleScore:
       reading: of image 1 by thinking 2, against the plan that the model wrote, where thinking 1 is one.
       kept: how well image 2 keeps what image 1 has right, in [0, 1]; None where thinking 1 is not a plan.
       held_out: whether this combination of objects is in the held-out split of the shapes world.
+      controls: the scores of the controls of its second turn, by name.
     """
 
     kind: str
@@ -35,6 +40,7 @@ class SampleScore:
     reading: Reading
     kept: float | None
     held_out: bool
+    controls: Mapping[str, Score]
 
 
 def sign_test(fixed: int, broken: int) -> float:
@@ -44,8 +50,8 @@ def sign_test(fixed: int, broken: int) -> float:
     return min(1.0, 2 * tail / 2**changed)
 
 
-def score_sample(sample: Sample) -> SampleScore | None:
-    """Scores both images of a sample; None for a free prompt, whose images cannot be checked."""
+def score_sample(sample: Sample, controls: Mapping[str, Image.Image] = MappingProxyType({})) -> SampleScore | None:
+    """Scores the images of a sample and of its controls; None for a free prompt, whose images cannot be checked."""
     if not sample.scene:
         return None
     first, second = (np.asarray(turn.image) for turn in sample.turns)
@@ -62,7 +68,17 @@ def score_sample(sample: Sample) -> SampleScore | None:
         judge(scores[0].seen, plan, sample.turns[1].thinking),
         None if plan is None else kept(scores[0].seen, scores[1].seen, plan),
         split_of(scene.objects) == "held_out",
+        {name: score_image(np.asarray(picture), scene) for name, picture in controls.items()},
     )
+
+
+def score_run(run: Run) -> list[SampleScore | None]:
+    """One entry per sample of a run, see ``score_sample``."""
+    own = ((sample, sample.path.parent.name) for sample in run.samples)
+    return [
+        score_sample(sample, {control: images[name] for control, images in run.controls.items() if name in images})
+        for sample, name in own
+    ]
 
 
 def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, Any]:
@@ -70,6 +86,7 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
     scored = [score for score in scores if score is not None]
     reflections = [sample.turns[1] for sample in run.samples]
     four = [has_four_parts(turn.thinking) for turn in reflections]
+    items = [_item(sample, score) for sample, score in zip(run.samples, scores, strict=True)]
     return {
         "samples": len(run.samples),
         "scored": len(scored),
@@ -79,13 +96,14 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
         "initial_target": run.initial_target,
         "turn1": _turn_summary(scored, 0),
         "turn2": _turn_summary(scored, 1),
-        "change": _change(scored),
+        "change": _change(scored) | {"overall": difference(rows(items, "turn1"), rows(items, "turn2"))},
+        "controls": summarise_controls(items),
         "kept": _mean([score.kept for score in scored if score.kept is not None]),
         "perception": summarise(run.perception.readings) | {"step": run.perception.step} if run.perception else None,
         "reflection": summarise([score.reading for score in scored]),
         "four_parts": share(sum(four), len(four)),
         "complete": share(sum(turn.complete for turn in reflections), len(reflections)),
-        "items": [_item(sample, score) for sample, score in zip(run.samples, scores, strict=True)],
+        "items": items,
     }
 
 
@@ -113,6 +131,8 @@ def _change(scored: Sequence[SampleScore]) -> dict[str, Any]:
         "fixed": fixed,
         "broken": broken,
         "both_wrong": pairs.count((False, False)),
+        "repaired": share(fixed, fixed + pairs.count((False, False))),
+        "damaged": share(broken, broken + pairs.count((True, True))),
         "sign_test_p": sign_test(fixed, broken),
     }
 
@@ -125,4 +145,8 @@ def _item(sample: Sample, score: SampleScore | None) -> dict[str, Any]:
         item["faults"] = None if faults is None else [fault.kind for fault in faults]
         for name, turn in zip(("turn1", "turn2"), score.turns, strict=True):
             item[name] = {"correct": turn.correct, "reasons": list(turn.reasons), "detail": turn.detail}
+        if score.controls:
+            item["controls"] = {
+                name: {"correct": control.correct, "detail": control.detail} for name, control in score.controls.items()
+            }
     return item

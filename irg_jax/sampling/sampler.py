@@ -187,25 +187,76 @@ class Sampler:
         Raises:
           UserError: a text that is too long, or an image of another size.
         """
+        rows, tokenized, keys, batch = self._given_first_turns(prompts, thinking1, images, seed, indices)
+        written = to_host(self._run(two_turn.reflect, tokenized, *batch, keys), self._mesh)
+        complete = [bool(ended) for ended in written.complete]
+        return list(zip(self._detokenize(written), complete, strict=True))[: len(prompts)]
+
+    def improve(
+        self,
+        prompts: Sequence[str],
+        thinking1: Sequence[str],
+        images: Sequence[np.ndarray],
+        thinking2: Sequence[str],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """Image 2 after given first turns and a given thinking 2: what a call would generate after the same.
+
+        Args:
+          prompts: one or more.
+          thinking1: for each prompt.
+          images: image 1 for each prompt, uint8 [height, width, 3] of ``sampling.image_size``.
+          thinking2: for each prompt.
+          seed: as for a call.
+          indices: as for a call.
+
+        Returns:
+          uint8 [B, height, width, 3].
+
+        Raises:
+          UserError: a text that is too long, or an image of another size.
+        """
+        rows, tokenized, keys, (thinking, given) = self._given_first_turns(prompts, thinking1, images, seed, indices)
+        size = self._config.max_thinking[1]
+        second = self._shard(self._tokenize([thinking2[i] for i in rows], size, "sampling.max_thinking[1]", size))
+        rope, cache = self._run(two_turn.given_first_turn, tokenized, thinking)
+        batch = (cache, rope, given, second, None, keys)
+        _, denoised, _ = self._run(two_turn.second_turn, *batch, prompt_size=tokenized.ids.shape[1])
+        pixels = to_host(self._run(two_turn.decode_latents, denoised.latents), self._mesh)
+        return np.asarray(pixels)[: len(prompts)]
+
+    def _given_first_turns(
+        self,
+        prompts: Sequence[str],
+        thinking1: Sequence[str],
+        images: Sequence[np.ndarray],
+        seed: int,
+        indices: Sequence[int] | None,
+    ) -> tuple[list[int], TextBatch, jax.Array, tuple[TextBatch, Any]]:
+        """As ``_inputs``, with thinking 1 and image 1 of each row."""
         self.check(prompts)
         shape = (*self._config.image_size, 3)
         for i, image in enumerate(images):
             if image.shape != shape:
                 raise UserError(f"image {i} has the shape {image.shape}, sampled ones have {shape}; give it that size")
-        indices = range(len(prompts)) if indices is None else indices
-        rows, tokenized, keys = self._inputs(prompts, seed, indices)
+        rows, tokenized, keys = self._inputs(prompts, seed, range(len(prompts)) if indices is None else indices)
         size = self._config.max_thinking[0]
         thinking = self._tokenize([thinking1[i] for i in rows], size, "sampling.max_thinking[0]", size)
-        batch = self._shard((thinking, np.stack(images)[rows]))
-        written = to_host(self._run(two_turn.reflect, tokenized, *batch, keys), self._mesh)
-        complete = [bool(ended) for ended in written.complete]
-        return list(zip(self._detokenize(written), complete, strict=True))[: len(prompts)]
+        return rows, tokenized, keys, self._shard((thinking, np.stack(images)[rows]))
 
-    def fits(self, prompt: str, thinking1: str) -> bool:
-        """Whether neither is longer than a first turn may have it, so that ``reflect`` takes both."""
+    def fits(self, prompt: str, *thinking: str) -> bool:
+        """Whether no text is longer than two-turn sampling may have it: ``reflect`` and ``improve`` take them all.
+
+        Args:
+          prompt: of one sample.
+          thinking: its thinking 1, or thinking 1 and thinking 2.
+        """
         try:
             self._tokenize_prompts([prompt])
-            self._tokenize([thinking1], self._config.max_thinking[0], "sampling.max_thinking[0]")
+            for text, size in zip(thinking, self._config.max_thinking, strict=False):
+                self._tokenize([text], size, "sampling.max_thinking")
         except UserError:
             return False
         return True

@@ -101,6 +101,15 @@ def second_turn(
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def given_first_turn(
+    spec: ProgramSpec, weights: Weights, prompts: TextBatch, thinking: TextBatch
+) -> tuple[jax.Array, KVCache]:
+    """The next RoPE id and the cache that ``first_turn`` returns for this thinking; no image is sampled."""
+    primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
+    return _prefill_first_turn(primitives, layout, prompts, thinking)
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def reflect(
     spec: ProgramSpec, weights: Weights, prompts: TextBatch, thinking: TextBatch, image: jax.Array, keys: jax.Array
 ) -> TextBatch:
@@ -115,11 +124,7 @@ def reflect(
       keys: one random key per row.
     """
     primitives, layout = Primitives(spec, weights), _layout(spec, prompts.ids.shape[1])
-    cache, rope = primitives.start(layout, len(prompts.ids))
-    cache = primitives.prefill_text(cache, layout.prompt, prompts.ids, prompts.length, rope)
-    rope = rope + prompts.length
-    cache = primitives.prefill_text(cache, layout.thinking1, thinking.ids, thinking.length, rope)
-    rope = rope + thinking.length
+    rope, cache = _prefill_first_turn(primitives, layout, prompts, thinking)
     cache, rope = _prefill_image(primitives, layout, cache, rope, image)
     return primitives.decode_text(cache, layout.thinking2, rope, keys, turn=1)[0]
 
@@ -128,6 +133,16 @@ def reflect(
 def decode_latents(spec: ProgramSpec, weights: Weights, latents: jax.Array) -> jax.Array:
     """Latent patches [B, N, channels] of sampled images to pixels, uint8 [B, H, W, 3]."""
     return Primitives(spec, weights).decode_latents(latents, spec.grid())
+
+
+def _prefill_first_turn(
+    primitives: Primitives, layout: PositionLayout, prompts: TextBatch, thinking: TextBatch
+) -> tuple[jax.Array, KVCache]:
+    cache, rope = primitives.start(layout, len(prompts.ids))
+    cache = primitives.prefill_text(cache, layout.prompt, prompts.ids, prompts.length, rope)
+    rope = rope + prompts.length
+    cache = primitives.prefill_text(cache, layout.thinking1, thinking.ids, thinking.length, rope)
+    return rope + thinking.length, cache
 
 
 def _prefill_image(

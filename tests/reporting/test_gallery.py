@@ -26,7 +26,7 @@ def test_thinking_is_formatted_and_escaped():
 
 
 def test_the_kinds_take_turns():
-    samples = [(name, SampleScore(name[0], (None, None), None, None, True)) for name in ("a1", "a2", "a3", "b1")]
+    samples = [(name, SampleScore(name[0], (None, None), None, None, True, {})) for name in ("a1", "a2", "a3", "b1")]
     assert [name for name, _ in gallery.interleave_kinds(samples, 3)] == ["a1", "b1", "a2"]
 
 
@@ -53,7 +53,7 @@ def test_a_scored_card_shows_what_is_wrong_beside_what_is_named_and_how_much_is_
     missing, blurred = Fault("missing", PlacedObject("red", "cross", "northwest")), Fault("blurred")
 
     def card(*reading):
-        return gallery.card(sample, SampleScore("single_object", marks, Reading(*reading), 0.75, True))
+        return gallery.card(sample, SampleScore("single_object", marks, Reading(*reading), 0.75, True, {}))
 
     html = card(False, (missing, blurred), frozenset({blurred}))
     assert "In image 1: The red cross northwest is missing. The edges are blurred.<" in html

@@ -283,6 +283,18 @@ def test_a_reflection_on_a_given_first_turn_is_the_thinking_2_of_two_turns():
     assert sample.reflect(PROMPTS, thinking1, images, seed=6) != reflections
 
 
+def test_an_improvement_of_a_given_first_turn_is_the_image_2_of_two_turns():
+    sample, thinking = sampler(CONFIG), [["a red", "a bench"], ["blue", "a cat"]]
+    both = sample(PROMPTS, seed=5, thinking=thinking)
+    images = [result.turns[0].image for result in both]
+    improved = sample.improve(PROMPTS, thinking[0], images, thinking[1], seed=5)
+    np.testing.assert_array_equal(improved, [result.turns[1].image for result in both])
+    alone = sample.improve(PROMPTS[1:], thinking[0][1:], images[1:], thinking[1][1:], seed=5, indices=[1])
+    assert np.abs(alone[0].astype(int) - improved[1]).max() <= 1
+    assert (sample.improve(PROMPTS, thinking[0], images, thinking[1][::-1], seed=5) != improved).any()
+    assert (sample.improve(PROMPTS, thinking[0], images[::-1], thinking[1], seed=5) != improved).any()
+
+
 def test_a_reflection_depends_on_the_prompt_the_plan_and_the_image():
     first = PROMPTS[:1], ["a red"], [np.full((32, 32, 3), 255, np.uint8)]
     reflection = sampler().reflect(*first)
