@@ -14,13 +14,14 @@ def get_config(which):
     c = shapes_ablation.get_config(which)
     stage = c.stages.stage1
     stage.steps = 2
+    stage.init_from, stage.data.tokenizer = "", "{workdir}/data/tokenizer"
     stage.optim.warmup_steps = 0
     stage.data.batch_size = 1
     stage.data.sources.shapes.world.update(train=30, held_out=6)
     stage.model.decoder.update(hidden=16, layers=1, mlp=16)
     stage.model.vit.layers = 1
     stage.sampling.update(prompt_bucket=8, time_points=3, max_thinking=(8, 12))
-    c.evaluate.update(prompts=6, batch_size=6)
+    c.evaluate.update(prompts=6, batch_size=6, perception=6, controls=6)
     return c
 """
 
@@ -33,9 +34,16 @@ def test_the_table_has_a_row_per_variant_and_a_second_call_trains_nothing(tmp_pa
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert "2 steps of 1 rows" in text and "over 1 seed(s)" in text
-    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    rows, controls = (
+        [line.split("|") for line in part.splitlines() if line.startswith("| `")] for part in text.split("## Controls")
+    )
+    assert [row[2].strip() for row in controls] == [
+        "another reflection", "another picture", "turn 3", "turn 4", "better of two"
+    ]  # fmt: skip
+    assert {row[1].strip() for row in controls} == {"`base`"}
     assert [row[1].strip() for row in rows] == ["`base`", "`one_turn`"]
-    assert all(0 <= float(cell) <= 1 for row in rows for cell in row[3:-1])
+    assert all(0 <= float(row[column]) <= 1 for row in rows for column in (3, 4, 6, 7))
+    assert "[" in rows[0][5]  # an interval
     scores = [(tmp_path / "runs" / name / "0" / "scores.json") for name in ("base", "one_turn")]
     times = [path.stat().st_mtime for path in scores]
     start = time.monotonic()

@@ -45,8 +45,20 @@ def test_a_seed_is_that_of_weights_and_data(config):
 
 
 def test_the_table_says_which_variants_have_one_turn(tmp_path):
-    turn = {"overall": 0.5, "detail": 0.25}
-    scores = {"turn1": turn, "turn2": turn, "four_parts": {"share": 1.0}}
+    item = {"sample": "00000", "kind": "counting"} | {
+        f"turn{turn}": {"correct": turn == 2, "detail": 0.25} for turn in (1, 2)
+    }
+    none, one = {"correct": 0, "count": 0}, {"correct": 1, "count": 1}
+    scores = {
+        "turn1": {"overall": 0.0, "detail": 0.25},
+        "turn2": {"overall": 1.0, "detail": 0.25},
+        "change": {"repaired": one, "damaged": none},
+        "kept": 0.5,
+        "perception": {"balanced": 0.75},
+        "reflection": {"balanced": None},
+        "items": [item | {"controls": {"turn 3": {"correct": False, "detail": 0.25}}}],
+        "controls": {"turn 3": {}},
+    }
     for variant in VARIANTS:  # finished runs, so that nothing is trained
         folder = tmp_path / "runs" / variant / "0"
         folder.mkdir(parents=True)
@@ -55,6 +67,10 @@ def test_the_table_says_which_variants_have_one_turn(tmp_path):
         (folder / "config.json").write_text(to_json(parse_config(load(f"shapes_paper_ablation:{variant},0"))))
     run_ablation("shapes_paper_ablation", 1, tmp_path / "runs", tmp_path / "table.md")
     table = (tmp_path / "table.md").read_text()
-    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(VARIANTS)
-    assert "only the first one counts: `self_cot`, `good_images`." in table
-    assert "| + good images: one turn that learns the good image instead. | 0.50 | 0.50 | 0.25 |" in table
+    main, controls = table.split("## Controls")
+    assert [line.split("`")[1] for line in main.splitlines() if line.startswith("| `")] == list(VARIANTS)
+    assert "only the first one counts: `self_cot`, `good_images`." in main
+    row = ["0.00", "1.00", "+100.0 [+100.0, +100.0]", "0.25", "0.25", "100 % (1 of 1)", "–", "0.50", "0.75", "–"]
+    assert f"| + good images: one turn that learns the good image instead. | {' | '.join(row)} |" in main
+    assert [line.split("`")[1] for line in controls.splitlines() if line.startswith("| `")] == list(VARIANTS[2:])
+    assert "| `six_modes` | turn 3 | 0.0 % | -100.0 [-100.0, -100.0] | +0.0 [+0.0, +0.0] |" in controls

@@ -50,7 +50,9 @@ def test_scores_count_both_turns_by_kind(workdir):
     assert scores["turn2"]["pooled"]["share"] == 0.75
     assert scores["turn2"]["detail"] == pytest.approx(0.75, abs=0.01)
     change = {"both_correct": 1, "fixed": 2, "broken": 1, "both_wrong": 0, "sign_test_p": 1.0}
-    assert scores["change"] == change
+    assert {name: scores["change"][name] for name in change} == change
+    assert (scores["change"]["repaired"]["share"], scores["change"]["damaged"]["share"]) == (1.0, 0.5)
+    assert scores["change"]["overall"]["value"] == 0.25
     assert (scores["four_parts"]["correct"], scores["four_parts"]["count"]) == (4, 5)
     assert scores["complete"]["correct"] == 4
     # Image 1 of samples 0 and 6 is empty and so departs from its plan; that of 1 and 7 follows it.
