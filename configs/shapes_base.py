@@ -50,9 +50,9 @@ def _painting() -> ConfigDict:
     c.steps = 2200
     c.init_from = "{workdir}/base1"
     c.data.mixture = (
-        ("understanding", "understanding", 1.0, True),
-        ("painting", "painting", 2.0, True),
-        ("editing", "editing", 2.0, True),
+        ("understanding", "understanding", 1.0, False),
+        ("painting", "painting", 2.0, False),
+        ("editing", "editing", 2.0, False),
     )
     c.data.batch_size = 4
     c.data.budgets.update(und=256, gen=448, vit=64, images=8)

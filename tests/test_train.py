@@ -179,7 +179,7 @@ def test_a_missing_data_set_is_named(tmp_path, capfd, one_device):
         ("steps=many", "config.steps: 'many' is not an int"),
         ("data.mixture=(('shapes', 'drawing', 1.0, True),)", "unknown learning mode 'drawing'; known modes are"),
         ("data.mixture=(('shapes', 'initial_full_learning', 0.0, True),)", "must be"),
-        ("model.decoder.kv_heads=3", "config.model.decoder.kv_heads: 3 must divide the 4 heads"),
+        ("model.decoder.kv_heads=4", "config.model.decoder.kv_heads: 4 must divide the 6 heads"),
         ("mesh.data=2", "does not make 1 devices"),
         ("data.sources.shapes.format=parquet", "config.data.sources.shapes.format: 'parquet' is not one of irgl, "),
         (
