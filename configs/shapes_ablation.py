@@ -44,12 +44,19 @@ def get_config(which: str = "base,0") -> ConfigDict:
     """The variant and seed of ``which``, as ``VARIANT,SEED``."""
     name, seed = which.split(",")
     stage = shapes_stage1.get_config()
-    stage.steps = 1500
+    stage.steps = 400
     stage.optim.final_lr = 1e-4  # no stage follows
     stage.seed = stage.data.seed = int(seed)
     stage.data.sources.shapes.dir = "{workdir}/../../data/shapes"
     VARIANTS[name](stage)
+    return experiment(stage)
+
+
+def experiment(stage: ConfigDict) -> ConfigDict:
+    """The run of one stage, with controls where it learns a second turn."""
+    learns_turn_2 = any(mode.startswith("improving") for _, mode, *_ in stage.data.mixture)
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=stage))
-    c.evaluate = ConfigDict(dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0, perception=300))
+    evaluate = dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0, perception=100)
+    c.evaluate = ConfigDict(evaluate | dict(controls=96 if learns_turn_2 else 0))
     return c

@@ -2,10 +2,10 @@
 
     python -m irg_jax.train --config shapes_base --workdir runs/base
 
-trains the ViT alone on labelled pictures, then all weights on one mixture, then on one that is mostly about painting.
-No sample is a whole trajectory, and none is of a held-out combination. The first stage is made for one GPU, whose
-machine has cores to build rows (add ``--config.stages.base1.data.workers=14``); two cores would take hours. The EMA is
-shipped in ``irg_jax/pretrained/shapes_base``; docs/design.md says how it was trained.
+trains the ViT alone on labelled pictures, then all weights on one mixture. No sample is a whole trajectory, and none is
+of a held-out combination. It is made for one GPU, whose machine has cores to build rows (add
+``--config.stages.base.data.workers=14``); two cores would take hours. The EMA is shipped in
+``irg_jax/pretrained/shapes_base``; docs/design.md says how it was trained.
 """
 
 from irg_jax.configs import template
@@ -16,7 +16,7 @@ def _world(train: int) -> dict[str, int]:
     return dict(seed=100, train=train, held_out=600, vocab=640)
 
 
-def _all() -> ConfigDict:
+def _base() -> ConfigDict:
     c = template.get_config()
     c.steps = 1768
     c.init_from = "{workdir}/vit"
@@ -44,27 +44,8 @@ def _all() -> ConfigDict:
     return c
 
 
-def _painting() -> ConfigDict:
-    c = _all()
-    c.seed = c.data.seed = 1  # other noise, another order
-    c.steps = 2200
-    c.init_from = "{workdir}/base1"
-    c.data.mixture = (
-        ("understanding", "understanding", 1.0, False),
-        ("painting", "painting", 2.0, False),
-        ("editing", "editing", 2.0, False),
-    )
-    c.data.batch_size = 4
-    c.data.budgets.update(und=256, gen=448, vit=64, images=8)
-    c.data.dropout.text = 0.1  # pictures without a text, for guidance
-    c.optim.update(lr=1e-3, schedule="cosine", final_lr=1e-4, warmup_steps=50, ema_decay=0.998)
-    c.checkpoint.every = 500
-    c.log.every = 20
-    return c
-
-
 def get_config() -> ConfigDict:
-    """The ViT, then both mixtures."""
+    """The ViT, then the mixture."""
     c = ConfigDict()
     c.vit = ConfigDict(
         dict(
@@ -77,6 +58,6 @@ def get_config() -> ConfigDict:
             seed=0,
         )
     )
-    c.stages = ConfigDict(dict(base1=_all(), base2=_painting()))
+    c.stages = ConfigDict(dict(base=_base()))
     c.evaluate = ConfigDict(dict(dir="{workdir}/data/trajectories", prompts=48, batch_size=48, seed=0, perception=300))
     return c

@@ -47,6 +47,6 @@ VARIANTS = {f.__name__: f for f in (self_cot, good_images, irg_trajectory, six_m
 def get_config(which: str = "six_modes,0") -> ConfigDict:
     """The variant and seed of ``which``, as ``VARIANT,SEED``."""
     name, seed = which.split(",")
-    c = shapes_ablation.get_config(f"base,{seed}")
-    VARIANTS[name](c.stages.stage1)
-    return c
+    stage = shapes_ablation.get_config(f"base,{seed}").stages.stage1
+    VARIANTS[name](stage)
+    return shapes_ablation.experiment(stage)

@@ -17,7 +17,7 @@ def get_config(start: str = "shipped") -> ConfigDict:
         first = shapes_base.get_config()
         c.vit = first.vit
         c.stages.update(first.stages)
-        c.stages.stage1.init_from = "{workdir}/base2"
+        c.stages.stage1.init_from = "{workdir}/base"
         for stage in c.stages.values():
             stage.data.tokenizer = "{workdir}/data/tokenizer"
     elif start != "shipped":
