@@ -165,7 +165,7 @@ def test_images_are_edited_in_the_order_of_their_flags(generate, alone, tmp_path
 
 def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
     flags = [f"--checkpoint={trained}/checkpoints/00000002", f"--out={tmp_path}/out", "--prompts=2", "--batch_size=2"]
-    done = commands.run("evaluate", "heldout", *flags)
+    done = commands.run("evaluate", "heldout", *flags, "--controls=2")
     assert done.returncode == 0, done.stderr
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert scores["samples"] == scores["scored"] == 2
@@ -173,6 +173,7 @@ def test_a_checkpoint_is_evaluated_on_held_out_prompts(trained, tmp_path):
     assert (tmp_path / "out" / "report.html").exists()
     # So small a model may not write as long a thinking 1 as the records have.
     assert "perception leaves out 6 of 6 records" in done.stderr and scores["perception"] is None
+    assert "controls leave out 2 of 2 samples" in done.stderr and scores["controls"] == {}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,15 @@ def batches(indices: Sequence[int], size: int) -> Iterator[tuple[Sequence[int], 
 
 
 def open_evaluation(
-    checkpoint: str, step: int | None, data: str | None, *, prompts: int, batch_size: int, seed: int, perception: int
+    checkpoint: str,
+    step: int | None,
+    data: str | None,
+    *,
+    prompts: int,
+    batch_size: int,
+    seed: int,
+    perception: int,
+    controls: int,
 ) -> tuple[SavedStage, EvaluateConfig]:
     """The checkpoint to evaluate, and on what.
 
@@ -68,6 +76,7 @@ def open_evaluation(
       batch_size: prompts sampled together.
       seed: of the samples.
       perception: number of weak pictures to reflect on.
+      controls: number of samples whose second turn is repeated with one thing changed.
 
     Raises:
       UserError: no such checkpoint, or training data without held-out prompts that can be scored.
@@ -81,7 +90,7 @@ def open_evaluation(
         )
     folder = data or worlds[0]
     open_source(folder, "held_out")  # to find out before a model is loaded
-    return stage, EvaluateConfig(folder, prompts, batch_size, seed, perception)
+    return stage, EvaluateConfig(folder, prompts, batch_size, seed, perception, controls)
 
 
 def sampled_step(folder: AnyPath) -> int | None:

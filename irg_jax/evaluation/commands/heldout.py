@@ -5,8 +5,9 @@ from absl import flags
 from irg_jax.core.config.command_line import log_plainly
 from irg_jax.core.outputs import check_output_folder
 from irg_jax.core.storage import as_path
-from irg_jax.experiment import held_out, perception
+from irg_jax.experiment import controls, held_out, perception
 from irg_jax.reporting.build import build_report
+from irg_jax.reporting.controls_table import signed
 from irg_jax.reporting.wording import percent
 from irg_jax.sharding import processes
 
@@ -25,12 +26,20 @@ _SEED = flags.DEFINE_integer("seed", 0, "of the samples", lower_bound=0, upper_b
 _PERCEPTION = flags.DEFINE_integer(
     "perception", 300, "weak pictures of the data set to reflect on; 0 for none", lower_bound=0, flag_values=FLAGS
 )
+_CONTROLS = flags.DEFINE_integer(
+    "controls",
+    0,
+    "samples whose second turn is repeated with another reflection, another picture and more turns",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
     """Samples, scores and prints both turns, and how true thinking 2 is of given pictures."""
     log_plainly()
-    sizes = dict(prompts=_PROMPTS.value, batch_size=_BATCH_SIZE.value, seed=_SEED.value, perception=_PERCEPTION.value)
+    sizes = dict(prompts=_PROMPTS.value, batch_size=_BATCH_SIZE.value, seed=_SEED.value)
+    sizes |= dict(perception=_PERCEPTION.value, controls=_CONTROLS.value)
     stage, config = held_out.open_evaluation(_CHECKPOINT.value, _STEP.value, _DATA.value, **sizes)
     out = as_path(_OUT.value) if _OUT.value else stage.folder / "evaluations" / f"heldout_{stage.step:08d}"
     check_output_folder(out, "--out")
@@ -41,6 +50,8 @@ def main() -> None:
         return
     if config.perception:
         perception.measure(stage.folder, config, out, stage.step)
+    if config.controls:
+        controls.measure(stage.folder, config, out, stage.step)
     scores = build_report(out, stage.step)
     print(out / "report.html")
     first, second = scores["turn1"]["overall"], scores["turn2"]["overall"]
@@ -51,3 +62,5 @@ def main() -> None:
         print(
             f"perception {percent(seen['balanced'])}: faults named in {faulty}, none where there is none in {faultless}"
         )
+    for name, found in scores["controls"].items():
+        print(f"{name}: {signed(found['minus_turn2'])} points on turn 2")
