@@ -27,10 +27,10 @@ _COLUMNS = (
 )
 _CONTROLS = ("variant", "second turn with", "overall", "minus turn 2", "minus turn 1")
 _LEGEND = """`overall` is the mean of GenEval's six kinds of prompt, `detail` the fine-detail score. `repaired` are
-the wrong first images whose second is right, `damaged` the right ones whose second is wrong. `kept` is how well
-image 2 keeps what image 1 has right, from 0 to 1. `faults named`: thinking 2 is exactly right, the mean of faulty
-and faultless pictures, on weak pictures of the data (given) and on the model's own. Differences are in percentage
-points; in brackets a 95 % interval from a paired bootstrap over prompts, the seeds of a prompt together."""
+the wrong first images whose second is right, `damaged` the right ones whose second is wrong. `kept` is how well image
+2 keeps what image 1 has right, from 0 to 1. `faults named`: thinking 2 is exactly right, the mean of faulty and
+faultless pictures, on weak pictures of the data (given) and on the model's own. Differences are in percentage points;
+in brackets a 95 % interval from a paired bootstrap over prompts, the seeds of a prompt together."""
 
 
 def page(
