@@ -62,7 +62,4 @@ _WORDINGS = {
 
 def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     """A random scene of ``kind``, one of ``KINDS``, whose objects belong to ``split``."""
-    while True:
-        request = _DRAW[kind](rng, size)
-        if request.belongs_to(split):
-            return request.scene("genai_bench", kind, _WORDINGS[kind])
+    return requests.draw_in(split, _DRAW[kind], rng, size).scene("genai_bench", kind, _WORDINGS[kind])

@@ -87,7 +87,4 @@ _WORDINGS = {
 
 def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     """A random scene of ``kind``, one of ``KINDS``, whose objects and word belong to ``split``."""
-    while True:
-        request = _DRAW[kind](rng, size)
-        if request.belongs_to(split):
-            return request.scene("oneig", kind, _WORDINGS[kind])
+    return requests.draw_in(split, _DRAW[kind], rng, size).scene("oneig", kind, _WORDINGS[kind])

@@ -4,7 +4,7 @@ Every request says how many objects there are, or of which kinds all of them are
 never satisfies it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,16 @@ class Request(NamedTuple):
             word=self.word,
             style=self.style,
         )
+
+
+def draw_in(
+    split: str, draw: Callable[[np.random.Generator, int], Request], rng: np.random.Generator, size: int
+) -> Request:
+    """The first request of ``draw(rng, size)`` that belongs to a split."""
+    while True:
+        request = draw(rng, size)
+        if request.belongs_to(split):
+            return request
 
 
 def attribute(rng: np.random.Generator, size: int, word: str = "") -> Request:

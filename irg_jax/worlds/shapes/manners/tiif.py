@@ -112,10 +112,7 @@ _ENDS = (
 
 def draw(rng: np.random.Generator, kind: str, size: int, split: str) -> Scene:
     """A random scene of ``kind``, one of ``KINDS``, that belongs to ``split``, with a short and a long prompt."""
-    while True:
-        request = _DRAW[kind](rng, size)
-        if request.belongs_to(split):
-            break
+    request = requests.draw_in(split, _DRAW[kind], rng, size)
     short, long = _WORDINGS[kind]
     told = pick(rng, _OPENINGS, 1)[0] + pick(rng, long, 1)[0] + pick(rng, _ENDS, 1)[0]
     return request.scene("tiif", kind, (pick(rng, short, 1)[0], told))
