@@ -6,19 +6,18 @@ and with image 2 in the place of image 1, once and twice. Beside them stands the
 the model itself chooses by what it says about them.
 """
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from irg_jax.checkpoints.weights import open_stage
-from irg_jax.core.small_files import make_folder, read_text, write_bytes, write_json
+from irg_jax.core.small_files import make_folder, write_bytes, write_json
 from irg_jax.core.storage import AnyPath, retry
 from irg_jax.data.images import encode_png
 from irg_jax.experiment.config import EvaluateConfig
 from irg_jax.experiment.held_out import batches
-from irg_jax.experiment.perception import Measured
+from irg_jax.experiment.measured import Measured, read_measured
 from irg_jax.reporting.controls import FILE, image_file
 from irg_jax.reporting.load import Sample, load_run
 from irg_jax.sampling import engine
@@ -45,7 +44,7 @@ def measure(run: AnyPath, evaluate: EvaluateConfig, workdir: AnyPath, step: int 
       StorageError: the storage went on answering with errors.
     """
     stage = open_stage(run, step)
-    if measured(workdir) == Measured(stage.step, evaluate.controls):
+    if read_measured(workdir / FILE) == Measured(stage.step, evaluate.controls):
         return
     sampler = engine.load_sampler(stage.folder, step=stage.step)
     asked = load_run(workdir, stage.step).samples[: evaluate.controls]
@@ -65,15 +64,6 @@ def measure(run: AnyPath, evaluate: EvaluateConfig, workdir: AnyPath, step: int 
         logging.info("controls of %d of %d samples", batch[-1] + 1, len(samples))
     values = {"checkpoint": str(stage.folder), "step": stage.step, "asked": evaluate.controls, "images": images}
     retry(lambda: write_json(workdir / FILE, values), f"{workdir / FILE}: cannot be written")
-
-
-def measured(workdir: AnyPath) -> Measured | None:
-    """What has been measured in ``workdir``; None where nothing has, or where its file is broken."""
-    try:
-        values = json.loads(read_text(workdir / FILE))
-        return Measured(values["step"], values["asked"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _fits(sampler: Sampler, sample: Sample) -> bool:

@@ -5,33 +5,25 @@ thinking 1 and the weak picture of held-out records, so that only what is writte
 picture shows is read from its pixels.
 """
 
-import json
 import logging
-from typing import NamedTuple
 
 import numpy as np
 
 from irg_jax.checkpoints.weights import open_stage
-from irg_jax.core.small_files import read_text, write_json
+from irg_jax.core.small_files import write_json
 from irg_jax.core.storage import AnyPath, retry
 from irg_jax.data import images
 from irg_jax.data.sources.trajectories import open_source
 from irg_jax.data.trajectory import Trajectory
 from irg_jax.experiment.config import EvaluateConfig
 from irg_jax.experiment.held_out import batches
+from irg_jax.experiment.measured import Measured, read_measured
 from irg_jax.reporting.load import PERCEPTION_FILE
 from irg_jax.reporting.perception import judge, to_record
 from irg_jax.sampling import engine
 from irg_jax.sampling.sampler import Sampler
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.scene import Scene
-
-
-class Measured(NamedTuple):
-    """The step of a checkpoint, and the number of records on which it was asked to reflect."""
-
-    step: int
-    asked: int
 
 
 def measure(run: AnyPath, evaluate: EvaluateConfig, workdir: AnyPath, step: int | None = None) -> None:
@@ -52,7 +44,7 @@ def measure(run: AnyPath, evaluate: EvaluateConfig, workdir: AnyPath, step: int 
       StorageError: the storage went on answering with errors.
     """
     stage = open_stage(run, step)
-    if measured(workdir) == Measured(stage.step, evaluate.perception):
+    if read_measured(workdir / PERCEPTION_FILE) == Measured(stage.step, evaluate.perception):
         return
     held_out = open_source(evaluate.dir, "held_out")
     records = [held_out[i] for i in range(min(evaluate.perception, len(held_out)))]
@@ -75,15 +67,6 @@ def measure(run: AnyPath, evaluate: EvaluateConfig, workdir: AnyPath, step: int 
     values = {"checkpoint": str(stage.folder), "step": stage.step, "asked": evaluate.perception, "records": found}
     path = workdir / PERCEPTION_FILE
     retry(lambda: write_json(path, values), f"{path}: cannot be written")
-
-
-def measured(workdir: AnyPath) -> Measured | None:
-    """What has been measured in ``workdir``; None where nothing has, or where its file is broken."""
-    try:
-        values = json.loads(read_text(workdir / PERCEPTION_FILE))
-        return Measured(values["step"], values["asked"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _is_usable(record: Trajectory, sampler: Sampler) -> bool:

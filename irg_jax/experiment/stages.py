@@ -12,8 +12,11 @@ from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
 from irg_jax.experiment import controls, held_out, perception
 from irg_jax.experiment.config import VIT, EvaluateConfig, ExperimentConfig
+from irg_jax.experiment.measured import read_measured
 from irg_jax.experiment.run_folder import RunRecord, claim
 from irg_jax.reporting.build import build_report
+from irg_jax.reporting.controls import FILE as CONTROLS_FILE
+from irg_jax.reporting.load import PERCEPTION_FILE
 from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import AXES, axis_sizes, check_slices, make_mesh
 from irg_jax.training import vit_alone
@@ -138,8 +141,8 @@ def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:
     _, last = _stages(config)[-1]
     done = sum(step is not None and step >= last.steps for step in steps)
     measured = (
-        (config.evaluate.perception, perception.measured(workdir)),
-        (config.evaluate.controls, controls.measured(workdir)),
+        (config.evaluate.perception, read_measured(workdir / PERCEPTION_FILE)),
+        (config.evaluate.controls, read_measured(workdir / CONTROLS_FILE)),
     )
     complete = all(
         not asked or (found and found.step >= last.steps and found.asked == asked) for asked, found in measured

@@ -9,7 +9,7 @@ from typing import Any
 
 from irg_jax.benchmarks.benchmark import Row
 from irg_jax.reporting.controls import difference, mean_of_kinds, rows
-from irg_jax.reporting.controls_table import signed
+from irg_jax.reporting.wording import signed_interval
 
 _COLUMNS = (
     "variant",
@@ -83,7 +83,7 @@ def _row(name: str, description: str, scores: Sequence[dict[str, Any]]) -> list[
         f"`{name}`",
         description.strip(),
         *overall,
-        signed(change) if change else "–",
+        signed_interval(change) if change else "–",
         *detail,
         *(_pooled(scores, key) for key in ("repaired", "damaged")),
         _spread([s["kept"] for s in scores]),
@@ -97,7 +97,7 @@ def _control_rows(name: str, scores: Sequence[dict[str, Any]]) -> list[list[str]
         own = _rows(scores, control)
         against = (difference(_rows(scores, f"turn{turn}"), own) for turn in (2, 1))
         share = f"{100 * mean_of_kinds(own)['overall']:.1f} %"
-        lines.append([f"`{name}`", control, share, *(signed(found) for found in against if found)])
+        lines.append([f"`{name}`", control, share, *(signed_interval(found) for found in against if found)])
     return lines
 
 

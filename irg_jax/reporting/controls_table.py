@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from irg_jax.reporting.wording import percent
+from irg_jax.reporting.wording import percent, signed_interval
 
 _MEANING = {
     "another reflection": "image 2 after the thinking 2 of another prompt",
@@ -33,13 +33,7 @@ def section(scores: dict[str, Any]) -> str:
 
 
 def _row(name: str, meaning: str, found: dict[str, Any], minus: dict[str, float] | None) -> str:
-    difference = "—" if minus is None else signed(minus)
+    difference = "—" if minus is None else signed_interval(minus)
     note = f" <small>{html.escape(meaning)}</small>" if meaning else ""
     cells = f"<td>{percent(found['overall'])}</td><td>{found['detail']:.2f}</td><td>{difference}</td>"
     return f"<tr><th>{html.escape(name)}{note}</th>{cells}</tr>"
-
-
-def signed(difference: dict[str, float]) -> str:
-    """A difference of shares in percentage points with its interval: ``+5.2 [+1.0, +9.4]``."""
-    value, low, high = (f"{100 * difference[key]:+.1f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"

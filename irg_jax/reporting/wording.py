@@ -36,6 +36,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def signed_interval(difference: Mapping[str, float]) -> str:
+    """A difference of shares in percentage points with its interval: ``+5.2 [+1.0, +9.4]``."""
+    value, low, high = (f"{100 * difference[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
 def last_value(stage: Stage, column: str) -> list[float]:
     """The smoothed end of a curve, in a list that is empty where the stage has no such column."""
     # Few enough points that a NaN near the end shows, and one long ago does not.

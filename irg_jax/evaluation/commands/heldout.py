@@ -7,8 +7,7 @@ from irg_jax.core.outputs import check_output_folder
 from irg_jax.core.storage import as_path
 from irg_jax.experiment import controls, held_out, perception
 from irg_jax.reporting.build import build_report
-from irg_jax.reporting.controls_table import signed
-from irg_jax.reporting.wording import percent
+from irg_jax.reporting.wording import percent, signed_interval
 from irg_jax.sharding import processes
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
@@ -63,4 +62,4 @@ def main() -> None:
             f"perception {percent(seen['balanced'])}: faults named in {faulty}, none where there is none in {faultless}"
         )
     for name, found in scores["controls"].items():
-        print(f"{name}: {signed(found['minus_turn2'])} points on turn 2")
+        print(f"{name}: {signed_interval(found['minus_turn2'])} points on turn 2")
