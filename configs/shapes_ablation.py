@@ -57,6 +57,6 @@ def experiment(stage: ConfigDict) -> ConfigDict:
     learns_turn_2 = any(mode.startswith("improving") for _, mode, *_ in stage.data.mixture)
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=stage))
-    evaluate = dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0, perception=100)
-    c.evaluate = ConfigDict(evaluate | dict(controls=96 if learns_turn_2 else 0))
+    c.evaluate = ConfigDict(dict(dir=stage.data.sources.shapes.dir, prompts=96, batch_size=48, seed=0, perception=100))
+    c.evaluate.controls = 96 if learns_turn_2 else 0
     return c

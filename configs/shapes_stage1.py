@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """A model of 2.1 million weights that goes on from the shipped base, as the published one does from BAGEL."""
+    """A model of 3.8 million weights that goes on from the shipped base, as the published one does from BAGEL."""
     c = template.get_config()
     c.steps = 700
     c.init_from = "{package}/pretrained/shapes_base"

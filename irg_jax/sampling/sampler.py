@@ -187,7 +187,7 @@ class Sampler:
         Raises:
           UserError: a text that is too long, or an image of another size.
         """
-        rows, tokenized, keys, batch = self._given_first_turns(prompts, thinking1, images, seed, indices)
+        _, tokenized, keys, batch = self._given_first_turns(prompts, thinking1, images, seed, indices)
         written = to_host(self._run(two_turn.reflect, tokenized, *batch, keys), self._mesh)
         complete = [bool(ended) for ended in written.complete]
         return list(zip(self._detokenize(written), complete, strict=True))[: len(prompts)]
