@@ -8,9 +8,11 @@ from irg_jax.core.config.ranges import at_least
 from irg_jax.core.config.schema import dataclass_from_mapping
 from irg_jax.core.errors import check
 from irg_jax.training.config import StageConfig, parse_stage
+from irg_jax.training.vae_alone import VAEAloneConfig
 from irg_jax.training.vit_alone import ViTAloneConfig
 
-VIT = "vit"  # the folder in which the ViT is trained alone
+# The folders in which the VAE and the ViT are trained alone.
+VAE, VIT = "vae", "vit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +47,21 @@ class ExperimentConfig:
       stages: by name; each trains in a folder of its name.
       evaluate: what is generated for the report.
       vit: how the first stage's ViT is trained alone before it, in the folder ``vit``; None where it is not.
+      vae: how the VAE of all stages is trained alone before the ViT, in the folder ``vae``; None where it is not.
     """
 
     stages: dict[str, StageConfig]
     evaluate: EvaluateConfig
     vit: ViTAloneConfig | None = None
+    vae: VAEAloneConfig | None = None
 
     def __post_init__(self) -> None:
         check(self.stages, "stages", "must hold at least one stage")
-        taken = f"is the folder of the ViT that is trained alone (config.{VIT}); choose another name"
-        check(self.vit is None or VIT not in self.stages, f"stages.{VIT}", taken)
+        for name, alone, what in ((VIT, self.vit, "ViT"), (VAE, self.vae, "VAE")):
+            taken = f"is the folder of the {what} that is trained alone (config.{name}); choose another name"
+            check(alone is None or name not in self.stages, f"stages.{name}", taken)
+        # The first stage takes the VAE along with the weights that it starts from.
+        check(self.vae is None or self.vit is not None, VAE, f"needs config.{VIT}, which hands it to the first stage")
 
 
 def parse_config(config: ConfigDict) -> StageConfig | ExperimentConfig:

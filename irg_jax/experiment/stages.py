@@ -1,4 +1,4 @@
-"""Runs an experiment: its ViT alone where it asks for that, its stages in order, then samples and the report."""
+"""Runs an experiment: VAE and ViT alone where it asks for that, its stages in order, then samples and the report."""
 
 import contextlib
 import logging
@@ -11,21 +11,21 @@ from irg_jax.core.config.schema import resolve
 from irg_jax.core.errors import check as check_config
 from irg_jax.core.locks import locked
 from irg_jax.experiment import controls, held_out, perception
-from irg_jax.experiment.config import VIT, EvaluateConfig, ExperimentConfig
+from irg_jax.experiment.config import VAE, VIT, EvaluateConfig, ExperimentConfig
 from irg_jax.experiment.measured import read_measured
 from irg_jax.experiment.run_folder import RunRecord, claim
+from irg_jax.models.config import FluxVAEConfig
 from irg_jax.reporting.build import build_report
 from irg_jax.reporting.controls import FILE as CONTROLS_FILE
 from irg_jax.reporting.load import PERCEPTION_FILE
 from irg_jax.sharding import processes
 from irg_jax.sharding.mesh import AXES, axis_sizes, check_slices, make_mesh
-from irg_jax.training import vit_alone
+from irg_jax.training import vae_alone, vit_alone
 from irg_jax.training.config import StageConfig
 from irg_jax.training.hooks.profile import Profile
 from irg_jax.training.interrupt import noticing_ctrl_c
 from irg_jax.training.program import check_mesh
 from irg_jax.training.trainer import train
-from irg_jax.training.vit_alone import ViTAloneConfig
 from irg_jax.worlds.shapes.prepare import prepare
 
 REPORT = "report.html"  # of an experiment, written last
@@ -47,12 +47,15 @@ def check(
 
     Raises:
       ConfigError: a mesh that does not make that number of devices, or that does not divide a batch or a model; a ViT
-        that is trained alone and then not used.
+        that is trained alone and then not used, or a VAE without weights.
     """
     if isinstance(config, ExperimentConfig) and config.vit is not None:
         first, stage = _stages(config)[0]
         unused = f"{stage.init_from!r} leaves the ViT unused that config.{VIT} trains; set it to {_VIT_FOLDER!r}"
         check_config(stage.init_from == _VIT_FOLDER, f"stages.{first}.init_from", unused)
+        kind = f"{stage.model.vae.kind!r} has no weights that config.{VAE} could train; set it to 'flux'"
+        trained = config.vae is None or isinstance(stage.model.vae, FluxVAEConfig)
+        check_config(trained, f"stages.{first}.model.vae.kind", kind)
     meshes: dict[str, dict[str, int]] = {}
     for name, stage in _stages(config):
         mesh = make_mesh(stage.mesh) if devices is None else _mesh_elsewhere(stage, devices, slices)
@@ -67,7 +70,7 @@ def run(
     profile: range | None = None,
     allow_changes: bool = False,
 ) -> None:
-    """Runs one stage, or all stages of an experiment, after its ViT alone where it has one; then samples and reports.
+    """Runs one stage, or all of an experiment, after its VAE and ViT alone where it has them; then samples and reports.
 
     The same call again resumes where it stopped.
 
@@ -94,8 +97,7 @@ def run(
         record = RunRecord(workdir)
 
         if isinstance(resolved, ExperimentConfig) and resolved.vit is not None:
-            vit, (_, first) = resolved.vit, stages[0]
-            processes.run_on_primary(lambda: _train_vit(vit, first, workdir / VIT, record), VIT)
+            processes.run_on_primary(lambda: _train_encoders(resolved, workdir, record), VIT)
         while left:
             name, stage = left.pop(0)
             with record.phase("data"):
@@ -125,14 +127,20 @@ def _is_finished(folder: Path, config: StageConfig, name: str) -> bool:
     return True
 
 
-def _train_vit(config: ViTAloneConfig, first: StageConfig, folder: Path, record: RunRecord) -> None:
-    """Trains the first stage's ViT alone, unless that has been done."""
-    if vit_alone.is_trained(folder):
+def _train_encoders(config: ExperimentConfig, workdir: Path, record: RunRecord) -> None:
+    """Trains the VAE and the first stage's ViT alone, those that the config asks for and that are not there yet."""
+    _, first = _stages(config)[0]
+    assert config.vit is not None
+    if vit_alone.is_trained(workdir / VIT):
         return
     with record.phase("data"):
         prepare(first.data)
+    if config.vae is not None and not vae_alone.is_trained(workdir / VAE):
+        assert isinstance(first.model.vae, FluxVAEConfig)
+        with record.phase(VAE):
+            vae_alone.train(config.vae, first.model.vae, workdir / VAE)
     with record.phase(VIT):
-        vit_alone.train(config, first, folder)
+        vit_alone.train(config.vit, first, workdir / VIT, assets_of=workdir / VAE if config.vae else "")
 
 
 def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +36,7 @@ from irg_jax.models.attention.spans import Spans
 from irg_jax.models.transformer import UnifiedTransformer
 from irg_jax.models.vae.latents import to_unit
 from irg_jax.training.config import StageConfig
+from irg_jax.training.picture_batches import random_batches
 from irg_jax.training.state import fresh_model
 
 # The weights are a level deeper than those of a stage: whoever opens the run by its folder means its last stage.
@@ -114,7 +115,7 @@ def is_trained(folder: AnyPath) -> bool:
     return latest_step(folder / WEIGHTS) is not None
 
 
-def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[str, Any]:
+def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath, assets_of: str | AnyPath = "") -> dict[str, Any]:
     """Trains the ViT and writes a folder that a stage can start from with ``init_from``.
 
     Its weights are those that ``stage`` would start from without ``init_from``, all but the ViT's. ``metrics.json`` in
@@ -124,6 +125,7 @@ def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[s
       config: how to train it.
       stage: the first stage, with the placeholders in its config filled in.
       folder: to write to; what a call that was cut off has left in it is replaced.
+      assets_of: folder whose VAE the stage uses, which is copied; empty for none.
 
     Returns:
       ``steps``, ``seconds``; the number of held-out ``pictures``, the share of them with every label right,
@@ -163,7 +165,7 @@ def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath) -> dict[s
     make_folder(folder)
     write_json(folder / METRICS, metrics)
     # Last, because it says that the folder is complete.
-    write_weights(folder / WEIGHTS, weights, to_json(stage), tokenizer_folder=stage.data.tokenizer)
+    write_weights(folder / WEIGHTS, weights, to_json(stage), tokenizer_folder=stage.data.tokenizer, assets_of=assets_of)
     return metrics
 
 
@@ -215,7 +217,7 @@ def _fit(config: ViTAloneConfig, logits: _Logits, params: _Params, pictures: _Pi
         return optax.apply_updates(params, updates), opt, loss, right
 
     opt = adam.init(params)
-    batches = _batches(len(pictures.labels), config.batch_size, config.seed)
+    batches = random_batches(len(pictures.labels), config.batch_size, config.seed)
     for i in range(1, config.steps + 1):
         batch = next(batches)
         params, opt, loss, right = step(params, opt, pictures.patches[batch], pictures.labels[batch])
@@ -224,16 +226,6 @@ def _fit(config: ViTAloneConfig, logits: _Logits, params: _Params, pictures: _Pi
             if not np.isfinite(loss):
                 raise UserError(f"config.vit.lr: the loss is {loss} at step {i}; lower the learning rate")
     return params
-
-
-def _batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of batches without end: all pictures in one order after another."""
-    random, left = np.random.default_rng(seed), np.zeros(0, np.int64)
-    while True:
-        while len(left) < size:
-            left = np.concatenate([left, random.permutation(count)])
-        yield left[:size]
-        left = left[size:]
 
 
 def _right(logits: _Logits, params: _Params, pictures: _Pictures, size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from irg_jax.checkpoints.bagel import contents, vae
+from irg_jax.checkpoints.bagel.contents import VAE_FILE
 from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_same_folder, is_there
 from irg_jax.core.storage import AnyPath, as_path
@@ -41,7 +42,7 @@ def open_vae(config: VAEConfig, run: Path) -> PixelVAE | FluxVAE:
     """
     if isinstance(config, PixelVAEConfig):
         return PixelVAE(config)
-    path = run / NAME / "ae.safetensors"
+    path = run / NAME / VAE_FILE
     if not is_there(path):
         raise UserError(
             f"{path}: no weights for model.vae.kind flux; set init_from to a folder of irg_jax.convert that has them"

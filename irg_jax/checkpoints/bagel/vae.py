@@ -1,4 +1,4 @@
-"""Reads the VAE of a BAGEL folder: ``ae.safetensors``, whose weights have FLUX's names."""
+"""The VAE of a BAGEL folder: ``ae.safetensors``, whose weights have FLUX's names."""
 
 import functools
 import json
@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from irg_jax.core.errors import UserError
-from irg_jax.core.small_files import is_there, read_text
+from irg_jax.core.small_files import is_there, read_text, write_bytes
 from irg_jax.core.tree import weight_name
 from irg_jax.models.config import FluxVAEConfig
 from irg_jax.models.vae.factory import abstract_vae
@@ -104,6 +105,29 @@ def read(path: Path, config: FluxVAEConfig) -> FluxVAE:
         return jnp.asarray((value if value.ndim == 1 else value.transpose(2, 3, 1, 0)).reshape(leaf.shape))
 
     return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(to_leaf, abstract))
+
+
+def write(path: Path, vae: FluxVAE) -> None:
+    """Writes the weights as a file that ``read`` reads, in their dtype.
+
+    Args:
+      path: of the file, in a folder that is there; a file that is there is replaced when the new one is complete.
+      vae: with its weights on this process's devices.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+
+    def published(leaf: Any) -> np.ndarray:
+        value = np.asarray(jax.device_get(leaf))
+        if value.ndim == 1:
+            return value
+        n_in, n_out = value.shape[-2:]
+        kernel = value.reshape(*(value.shape[:2] if value.ndim == 4 else (1, 1)), n_in, n_out)
+        return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.state(vae, nnx.Param))
+    write_bytes(path, save({_published_name(weight_name(name)): published(leaf) for name, leaf in leaves}))
 
 
 def published_shapes(config: FluxVAEConfig) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Reading a published VAE: every weight exactly once, every problem named."""
+"""Reading and writing a published VAE: every weight exactly once, every problem named."""
 
 import json
 import re
@@ -126,3 +126,15 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
     with pytest.raises(UserError, match="ae.safetensors: cannot be read as safetensors") as error:
         vae.read(path, CONFIG)
     assert "\n" not in str(error.value)
+
+
+# --- writing
+
+
+def test_what_is_written_has_the_weights_of_the_file_that_was_read(weights, tmp_path):
+    path = tmp_path / "ae.safetensors"
+    vae.write(path, vae.read(FOLDER / "ae.safetensors", CONFIG))
+    written = released.read_safetensors(path)
+    assert written.keys() == weights.keys()
+    for name, value in weights.items():
+        np.testing.assert_array_equal(written[name], value.astype(np.float32), err_msg=name)

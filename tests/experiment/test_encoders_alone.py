@@ -1,4 +1,4 @@
-"""An experiment whose ViT is trained alone first: what is checked, what the first stage starts from, how it resumes."""
+"""An experiment whose encoders are trained alone: what is checked, what the first stage starts from, how it resumes."""
 
 import json
 import shutil
@@ -16,8 +16,10 @@ from irg_jax.core.errors import ConfigError, UserError
 from irg_jax.experiment import stages
 from irg_jax.experiment.config import parse_config
 from irg_jax.experiment.run_folder import claim
+from irg_jax.models.config import FluxVAEConfig, PixelVAEConfig
 from irg_jax.sharding.mesh import make_mesh
 from irg_jax.training import trainer, vit_alone
+from irg_jax.training.vae_alone import VAEAloneConfig
 from tests.commands import SMALL
 from tests.training.labelled_squares import write_both
 
@@ -67,9 +69,46 @@ def test_a_vit_that_no_stage_starts_from_is_refused(config):
         stages.check(replaced(config, {"stages.stage1.init_from": ""}), devices=1)
 
 
-def test_no_stage_may_have_its_folder(config):
+def test_no_stage_may_have_their_folders(config, with_vae):
     with pytest.raises(ConfigError, match="stages.vit: is the folder of the ViT that is trained alone"):
         replaced(config, {"stages": {"vit": config.stages["stage1"]}})
+    with pytest.raises(ConfigError, match="stages.vae: is the folder of the VAE that is trained alone"):
+        replaced(with_vae, {"stages": {"vae": config.stages["stage1"]}})
+
+
+# --- with a VAE
+
+
+@pytest.fixture(scope="module")
+def with_vae(config):
+    """The same with the smallest FLUX VAE."""
+    vae = FluxVAEConfig(width=32, multipliers=(1, 1, 1), blocks=1, channels=4, scale=1.0, shift=0.0)
+    alone = VAEAloneConfig(
+        config.vit.pictures, config.vit.held_out, steps=2, batch_size=4, lr=1e-3, warmup_steps=0, divergence=0.1, seed=0
+    )
+    return replaced(config, {"stages.stage1.model.vae": vae, "vae": alone})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vit": None}, "config.vae: needs config.vit, which hands it to the first stage"),
+        (
+            {"stages.stage1.model.vae": PixelVAEConfig(downsample=4, scale=1.0, shift=0.0)},
+            "stages.stage1.model.vae.kind: 'pixel' has no weights that config.vae could train",
+        ),
+    ],
+)
+def test_a_vae_that_no_stage_could_use_is_refused(with_vae, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        stages.check(replaced(with_vae, changes), devices=1)
+
+
+def test_the_first_stage_has_the_vae_that_was_trained_before_the_vit(with_vae, tmp_path):
+    stages.run(with_vae, tmp_path / "run")
+    files = [tmp_path / "run" / name / "bagel" / "ae.safetensors" for name in ("vae", "vit/weights", "stage1")]
+    assert len({path.read_bytes() for path in files}) == 1
+    assert {"data", "vae", "vit", "stage1"} <= json.loads((tmp_path / "run" / "run.json").read_text())["seconds"].keys()
 
 
 def test_the_first_stage_starts_from_it_and_the_run_is_still_that_of_its_last_stage(run):
@@ -86,7 +125,7 @@ def test_the_same_command_goes_on_after_the_vit_or_trains_it_anew(run, config, t
     shutil.rmtree(resumed / "stage1")
     calls = []
     real = vit_alone.train
-    monkeypatch.setattr(vit_alone, "train", lambda *arguments: calls.append(arguments) or real(*arguments))
+    monkeypatch.setattr(vit_alone, "train", lambda *given, **more: calls.append(given) or real(*given, **more))
     monkeypatch.setattr(stages, "train", lambda *arguments, **options: None)
     stages.run(config, resumed)
     assert not calls, "it was complete"
