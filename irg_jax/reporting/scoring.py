@@ -17,7 +17,8 @@ from irg_jax.reporting.perception import Reading, judge, summarise
 from irg_jax.reporting.shares import share
 from irg_jax.worlds.shapes.draw import split_of
 from irg_jax.worlds.shapes.kept import kept
-from irg_jax.worlds.shapes.scene import KINDS, Scene
+from irg_jax.worlds.shapes.manners import MANNERS, kinds_of
+from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import Score, score_image
 from irg_jax.worlds.shapes.thinking import has_four_parts, parse_plan
 
@@ -27,7 +28,8 @@ class SampleScore:
     """What the scorer says about one sample.
 
     Attributes:
-      kind: one of the six GenEval kinds (arXiv 2310.11513).
+      kind: of the prompt: one of GenEval's six (arXiv 2310.11513), or the name of another benchmark and one of its
+        kinds, such as "wise: colour".
       turns: the scores of both images.
       reading: of image 1 by thinking 2, against the plan that the model wrote, where thinking 1 is one.
       kept: how well image 2 keeps what image 1 has right, in [0, 1]; None where thinking 1 is not a plan.
@@ -63,7 +65,7 @@ def score_sample(sample: Sample, controls: Mapping[str, Image.Image] = MappingPr
     # Against the plan that the model wrote: the prompt leaves positions and some colours open.
     plan = parse_plan(sample.turns[0].thinking)
     return SampleScore(
-        scene.kind,
+        _kind(scene.manner, scene.kind),
         scores,
         judge(scores[0].seen, plan, sample.turns[1].thinking),
         None if plan is None else kept(scores[0].seen, scores[1].seen, plan),
@@ -111,13 +113,26 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def _kind(manner: str, kind: str) -> str:
+    """GenEval's kinds are known by their names alone; those of other benchmarks could be anything's."""
+    return kind if manner == MANNERS[0] else f"{manner}: {kind}"
+
+
 def _turn_summary(scored: Sequence[SampleScore], turn: int) -> dict[str, Any]:
-    groups = {kind: [score.turns[turn].correct for score in scored if score.kind == kind] for kind in KINDS}
-    kinds = {kind: share(sum(hits), len(hits)) for kind, hits in groups.items() if hits}
+    by_manner: dict[str, dict[str, Any]] = {}
+    for manner in MANNERS:
+        names = [_kind(manner, kind) for kind in kinds_of(manner)]
+        groups = {name: [score.turns[turn].correct for score in scored if score.kind == name] for name in names}
+        by_manner[manner] = {name: share(sum(hits), len(hits)) for name, hits in groups.items() if hits}
+    kinds = {name: hits for found in by_manner.values() for name, hits in found.items()}
     details = [score.turns[turn].detail for score in scored]
     return {
         "kinds": kinds,
-        "overall": sum(kind["share"] for kind in kinds.values()) / len(kinds) if kinds else None,
+        # Of each benchmark in whose manner the prompts are.
+        "manners": {
+            manner: _mean([x["share"] for x in found.values()]) for manner, found in by_manner.items() if found
+        },
+        "overall": _mean([kind["share"] for kind in kinds.values()]),
         "pooled": share(sum(score.turns[turn].correct for score in scored), len(scored)),
         "detail": sum(details) / len(details) if details else None,
     }

@@ -7,18 +7,19 @@ import pytest
 from PIL import Image
 
 from irg_jax.reporting import scoring
-from irg_jax.reporting.load import Sample, Turn
+from irg_jax.reporting.load import Run, Sample, Turn
+from irg_jax.worlds.shapes.manners import MANNERS, kinds_of
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.world import make_trajectory
 
 
-def sample_of(index, **changes):
+def sample_of(index, manners=MANNERS[:1], **changes):
     """The record ``index`` as a sample: a weak picture and the improved one."""
-    record = make_trajectory(3, "held_out", index)
+    record = make_trajectory(3, "held_out", index, manners=manners)
     texts = {"thinking1": record.thinking1, "thinking2": record.thinking2} | changes
     pictures = [Image.open(io.BytesIO(content)).convert("RGB") for content in (record.image1, record.image2)]
     turns = (Turn(texts["thinking1"], pictures[0], True), Turn(texts["thinking2"], pictures[1], True))
-    return Sample(pathlib.Path("x"), record.prompt, index, 0, "run", 40, record.scene, turns)
+    return Sample(pathlib.Path(f"{index:05d}/trajectory.json"), record.prompt, index, 0, "run", 40, record.scene, turns)
 
 
 def test_the_records_of_the_world_see_everything_and_keep_everything():
@@ -47,6 +48,20 @@ def test_faults_are_those_against_the_own_plan_and_not_the_scene():
     elsewhere = make_trajectory(3, "held_out", 1)
     score = scoring.score_sample(sample_of(0, thinking1=elsewhere.thinking1))
     assert {fault.planned for fault in score.reading.faults} - {None, *planned}
+
+
+def test_every_benchmark_in_whose_manner_prompts_are_has_a_mean_of_its_own_kinds():
+    samples = [sample_of(index, MANNERS) for index in range(4 * len(MANNERS))]
+    run = Run(pathlib.Path("run"), {}, {}, [], samples, None, {})
+    summary = scoring.summarise_run(run, scoring.score_run(run))
+    turn = summary["turn2"]
+    assert list(turn["manners"]) == list(MANNERS)
+    assert set(turn["manners"].values()) == {1.0} == {share["share"] for share in turn["kinds"].values()}
+    kinds = [item["kind"] for item in summary["items"]]
+    assert kinds[:2] == ["single_object", f"wise: {kinds_of('wise')[0]}"]
+    first = summary["turn1"]
+    own = [share["share"] for name, share in first["kinds"].items() if name.startswith("tiif: ")]
+    assert first["manners"]["tiif"] == pytest.approx(sum(own) / len(own))
 
 
 def test_the_sign_test_is_exact():
