@@ -2,8 +2,8 @@
 
 A second turn may be better than the first because it looks, or because it is a second try, or longer, or of the plan
 alone. So the second turn of each sample is repeated with another sample's thinking 2, with another sample's image 1,
-and with image 2 in the place of image 1, once and twice. Beside them stands the better one of two first turns, which
-the model itself chooses by what it says about them.
+and with image 2 in the place of image 1, once and twice. Beside them stand a first turn with as many steps as two turns
+take, and the better one of two first turns, which the model itself chooses by what it says about them.
 """
 
 import logging
@@ -109,6 +109,13 @@ def _more_turns(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sample
     return found
 
 
+def _twice_the_steps(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sample], seed: int) -> _Pictures:
+    """The first turn again, from the same noise and after the same thinking."""
+    longer = sampler.with_steps(2)
+    again = longer(_prompts(own), seed=seed, indices=_indices(own), turns=1, thinking=[_texts(own, 0)])
+    return {"one turn, twice the steps": [result.turns[0].image for result in again]}
+
+
 def _better_of_two(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sample], seed: int) -> _Pictures:
     """Both first turns are judged by the thinking 2 that the model writes about them."""
     again = sampler(_prompts(own), seed=seed + 1, indices=_indices(own), turns=1)
@@ -122,7 +129,13 @@ def _better_of_two(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sam
     return {"better of two": chosen}
 
 
-_CONTROLS: tuple[_Control, ...] = (_another_reflection, _another_picture, _more_turns, _better_of_two)
+_CONTROLS: tuple[_Control, ...] = (
+    _another_reflection,
+    _another_picture,
+    _more_turns,
+    _twice_the_steps,
+    _better_of_two,
+)
 
 
 def _named(thinking2: str) -> int:

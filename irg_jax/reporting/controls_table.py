@@ -10,6 +10,7 @@ _MEANING = {
     "another picture": "image 2 after the image 1 of another prompt",
     "turn 3": "the second turn once more, with image 2 in the place of image 1",
     "turn 4": "and once more",
+    "one turn, twice the steps": "image 1 with as many steps as two turns take",
     "better of two": "of two first turns, the one in which the model itself finds fewer faults",
 }
 

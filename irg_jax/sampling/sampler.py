@@ -5,6 +5,7 @@ result = sampler(["three red circles"])[0]
 result.turns[1].image   # uint8 [height, width, 3]
 """
 
+import copy
 import dataclasses
 import math
 import textwrap
@@ -118,6 +119,18 @@ class Sampler:
         self._processor = processor
         self._config = config
         self._spec = ProgramSpec(graphdef, processor, config, flow_step)
+        self._with_steps: dict[int, Sampler] = {}
+
+    def with_steps(self, factor: int) -> "Sampler":
+        """The sampler of the same weights that takes ``factor``, 1 or more, times as many steps for every image."""
+        if factor not in self._with_steps:  # made once, since each compiles programs of its own
+            other = copy.copy(self)
+            points = factor * (self._config.time_points - 1) + 1
+            other._config = dataclasses.replace(self._config, time_points=points)
+            other._spec = dataclasses.replace(self._spec, config=other._config)
+            other._with_steps = {}
+            self._with_steps[factor] = other
+        return self._with_steps[factor]
 
     def __call__(
         self,

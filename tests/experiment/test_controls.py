@@ -14,7 +14,7 @@ from irg_jax.reporting.load import load_run
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests.reporting.folders import write_sample
 
-NAMES = ["another reflection", "another picture", "turn 3", "turn 4", "better of two"]
+NAMES = ["another reflection", "another picture", "turn 3", "turn 4", "one turn, twice the steps", "better of two"]
 GOOD = [np.asarray(images.decode(make_trajectory(3, "held_out", i).image2, "")) for i in range(3)]
 BLANK = np.full((32, 32, 3), 238, np.uint8)
 
@@ -43,6 +43,14 @@ class Model:
     def reflect(self, prompts, thinking1, pictures, *, seed, indices):
         return [(self.records[i].thinking2, True) for i in indices]
 
+    def with_steps(self, factor):
+        assert factor == 2
+        return self._longer
+
+    def _longer(self, prompts, *, seed, indices, turns, thinking):
+        assert (seed, turns, thinking) == (7, 1, [[self.records[i].thinking1 for i in indices]])
+        return [types.SimpleNamespace(turns=(types.SimpleNamespace(image=BLANK),)) for _ in prompts]
+
     def __call__(self, prompts, *, seed, indices, turns):
         assert (seed, turns) == (8, 1)
         turn = types.SimpleNamespace(thinking="<think> again </think>", image=BLANK)
@@ -70,7 +78,7 @@ def test_every_control_has_a_picture_of_every_sample(measure, tmp_path):
     assert (values["step"], values["asked"]) == (40, 3)
     assert values["images"] == {name: ["00000", "00001", "00002"] for name in NAMES}
     run = load_run(tmp_path)
-    for name, good in zip(NAMES, (False, False, True, True, True), strict=True):
+    for name, good in zip(NAMES, (False, False, True, True, False, True), strict=True):
         for i, picture in enumerate(run.controls[name].values()):
             np.testing.assert_array_equal(np.asarray(picture), GOOD[i] if good else BLANK)
 
@@ -91,7 +99,7 @@ def test_the_report_says_how_far_they_are_from_turn_2(measure, tmp_path):
     measure(Model())
     scores = build_report(tmp_path)
     assert list(scores["controls"]) == NAMES
-    for name, share in zip(NAMES, (0, 0, 1, 1, 1), strict=True):
+    for name, share in zip(NAMES, (0, 0, 1, 1, 0, 1), strict=True):
         found = scores["controls"][name]
         assert (found["overall"], found["count"], found["minus_turn2"]["value"]) == (share, 3, share - 1)
     assert scores["change"]["overall"] == {"value": 0, "low": 0, "high": 0}

@@ -250,6 +250,16 @@ def test_thinking_at_a_temperature_depends_on_the_seed():
     assert a != b
 
 
+def test_more_steps_are_those_of_a_config_that_has_them():
+    brief = sampler(dataclasses.replace(CONFIG, time_points=2))
+    longer = brief.with_steps(3)
+    assert longer is brief.with_steps(3)
+    wanted = sampler(dataclasses.replace(CONFIG, time_points=4))(PROMPTS[:1], turns=1)[0].turns[0]
+    found = longer(PROMPTS[:1], turns=1)[0].turns[0]
+    np.testing.assert_array_equal(found.latents, wanted.latents)
+    assert not np.array_equal(found.latents, brief(PROMPTS[:1], turns=1)[0].turns[0].latents)
+
+
 def test_programs_are_compiled_once_per_batch_size_and_bucket():
     brief = sampler(dataclasses.replace(CONFIG, time_points=2))
     counts = []
