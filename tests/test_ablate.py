@@ -5,7 +5,7 @@ import time
 from tests import commands
 
 CONFIG = """
-from configs import shapes_ablation
+from configs import shapes_ablation, template
 
 VARIANTS = {name: shapes_ablation.VARIANTS[name] for name in ("base", "one_turn")}
 
@@ -20,6 +20,9 @@ def get_config(which):
     stage.data.sources.shapes.world.update(train=30, held_out=6)
     stage.model.decoder.update(hidden=16, layers=1, mlp=16)
     stage.model.vit.layers = 1
+    stage.model.vae = template.get_config().model.vae  # which has no weights
+    stage.model.max_latent_size = 8
+    stage.data.budgets.gen = 192
     stage.sampling.update(prompt_bucket=8, time_points=3, max_thinking=(8, 12))
     c.evaluate.update(prompts=6, batch_size=6, perception=6, controls=6)
     return c

@@ -6,7 +6,7 @@ import pytest
 
 from tests import commands
 
-CONFIG = "--config=configs/shapes_stage1.py"
+CONFIG = "--config=configs/template.py"
 FLAGS = commands.small(steps=2, log__every=1)
 
 

@@ -31,7 +31,7 @@ CALLS = {"wise": 12, "tiif": 16, "genai_bench": 6, "oneig": 2 * 4 * (4 * 2 + 1)}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    config = commands.ROOT / "configs" / "shapes_stage1.py"
+    config = commands.ROOT / "configs" / "template.py"
     flags = commands.small(sampling__max_thinking=(12, 12))
     done = commands.run("train", f"--config={config}", f"--workdir={folder}", *flags)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ PROMPTS = [PROMPT, "a green square left of a yellow triangle and a blue cross", 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    done = commands.run("train", "--config=configs/shapes_stage1.py", f"--workdir={folder}", *commands.small())
+    done = commands.run("train", "--config=configs/template.py", f"--workdir={folder}", *commands.small())
     assert done.returncode == 0, done.stderr
     return folder
 

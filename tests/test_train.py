@@ -15,7 +15,7 @@ from irg_jax.sharding.mesh import make_mesh
 from irg_jax.training import trainer
 from tests import commands, tiny
 
-CONFIG = "--config=configs/shapes_stage1.py"
+CONFIG = "--config=configs/template.py"
 OVERRIDES = commands.small(steps=12, log__every=1, checkpoint__every=3)
 
 
@@ -132,7 +132,7 @@ def test_a_later_stage_starts_from_the_ema_of_an_earlier_one(whole, tmp_path):
         f"--config.data.sources.shapes.dir={whole}/data/shapes",
     ]
     flags.append(f"--config.data.tokenizer={whole}/data/tokenizer")
-    done = commands.run("train", "--config=configs/shapes_stage2.py", f"--workdir={tmp_path}", *flags)
+    done = commands.run("train", CONFIG, f"--workdir={tmp_path}", *flags)
     assert done.returncode == 0, done.stderr
     assert "starting from the EMA weights" in done.stderr
 

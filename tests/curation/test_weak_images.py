@@ -22,7 +22,7 @@ PROMPTS = ["a red circle", "a green square left of a yellow triangle and a blue 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    config = commands.ROOT / "configs" / "shapes_stage1.py"
+    config = commands.ROOT / "configs" / "template.py"
     done = commands.run(
         "train", f"--config={config}", f"--workdir={folder}", *commands.small(sampling__max_thinking=(16, 12))
     )

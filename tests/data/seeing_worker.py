@@ -28,7 +28,7 @@ def main() -> None:
         "data.sources.shapes.dir": str(folder / f"data{os.environ['JAX_PROCESS_ID']}"),
         "data.tokenizer": str(folder / "tokenizer"),
     }
-    stages.run(replaced(parse_stage(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | own), folder / "run")
+    stages.run(replaced(parse_stage(load("template")), {"optim.warmup_steps": 0} | SMALL | own), folder / "run")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def trained(tmp_path_factory, one_device):
         "data.sources.shapes.dir": str(data),
         "data.tokenizer": str(tiny.BAGEL_TINY / "bagel"),
     }
-    stage = replaced(parse_stage(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | own)
+    stage = replaced(parse_stage(load("template")), {"optim.warmup_steps": 0} | SMALL | own)
     stages.run(stage, data.with_name("run"))
     return stage, data.with_name("run"), data
 

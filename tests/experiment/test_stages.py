@@ -58,7 +58,7 @@ def test_all_stages_of_an_experiment_are_checked():
 @pytest.fixture(scope="module")
 def stage():
     sizes = {"checkpoint.every": 1, "checkpoint.keep": 5}
-    return replaced(parse_config(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | sizes)
+    return replaced(parse_config(load("template")), {"optim.warmup_steps": 0} | SMALL | sizes)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -33,7 +33,7 @@ class LocalRun:
         self.workdir, self.log, self._faults = root / name, root / f"{name}.log", root / f"{name}.faults"
         data = [f"--config.data.sources.shapes.dir={root}/shapes", f"--config.data.tokenizer={root}/tokenizer"]
         sizes = commands.small(steps=steps, data__batch_size=processes * devices, log__every=1, **config)
-        training = ["--config=shapes_stage1", f"--workdir={self.workdir}", *data, *sizes]
+        training = ["--config=template", f"--workdir={self.workdir}", *data, *sizes]
         # The arguments of these tests are right, and the check would cost seconds.
         own = [f"--processes={processes}", f"--devices={devices}", f"--grace={GRACE}", "--unchecked", *options]
         self._line = [LAUNCH / "local.sh", *own, "--", *training]

@@ -46,7 +46,7 @@ class Run:
         self.workdir = workdir
         pid, self._terminal = pty.fork()
         if pid == 0:
-            line = commands.command_line("train", "--config=configs/shapes_stage1.py", f"--workdir={workdir}", *FLAGS)
+            line = commands.command_line("train", "--config=configs/template.py", f"--workdir={workdir}", *FLAGS)
             os.chdir(commands.ROOT)
             os.execve(line[0], line, commands.environment())
         self._pid, self.output, self.status = pid, "", None

@@ -37,7 +37,7 @@ def main(data: Path, root: Path, steps: int, runs: list[str]) -> None:
     log_plainly()
     processes.initialize()
     folders = {"data.sources.shapes.dir": str(data / "shapes"), "data.tokenizer": str(data / "tokenizer")}
-    stage = replaced(parse_stage(load("shapes_stage1")), {"optim.warmup_steps": 0} | SMALL | SIZES | folders)
+    stage = replaced(parse_stage(load("template")), {"optim.warmup_steps": 0} | SMALL | SIZES | folders)
     for run in runs:
         mesh, folder = run.split("=")
         stages.run(replaced(stage, {"mesh": parse_mesh(mesh), "steps": steps}), root / folder)
