@@ -15,9 +15,9 @@ def get_config(start: str = "shipped") -> ConfigDict:
     c.evaluate = ConfigDict(dict(dir="{workdir}/data/shapes", prompts=96, batch_size=48, seed=0, perception=300))
     if start == "from_scratch":
         first = shapes_base.get_config()
-        c.vit = first.vit
+        c.vae, c.vit = first.vae, first.vit
         c.stages.update(first.stages)
-        c.stages.stage1.init_from = "{workdir}/base"
+        c.stages.stage1.init_from = "{workdir}/base2"
         for stage in c.stages.values():
             stage.data.tokenizer = "{workdir}/data/tokenizer"
     elif start != "shipped":

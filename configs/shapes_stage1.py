@@ -1,15 +1,18 @@
 """Stage 1 on the shapes world: all six learning modes with the published weights (arXiv 2509.06945)."""
 
-from irg_jax.configs import template
+from irg_jax.configs import shapes_base, template
 from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
     """A model of 3.8 million weights that goes on from the shipped base, as the published one does from BAGEL."""
     c = template.get_config()
-    c.steps = 700
+    c.steps = 800
     c.init_from = "{package}/pretrained/shapes_base"
     c.data.tokenizer = "{package}/pretrained/shapes_base/tokenizer"
+    c.data.budgets.gen = 48  # three images
+    c.model.vae = ConfigDict(shapes_base.VAE)
+    c.model.max_latent_size = 4
     c.optim.lr = 1.5e-3
     c.optim.final_lr = 1e-3  # where stage 2's schedule begins
     return c

@@ -10,7 +10,7 @@ from irg_jax.experiment.ablation import run_ablation
 from irg_jax.experiment.config import ExperimentConfig, parse_config
 from irg_jax.training.config import StageConfig
 
-CONFIGS = ("shapes_paper_ablation", "irg_7b_ablation")
+CONFIGS = ("shapes_paper_ablation", "shapes_irg_ablation", "irg_7b_ablation")
 VARIANTS = ("self_cot", "good_images", "irg_trajectory", "six_modes")
 FULL = ["initial_full_learning", "improving_full_learning"]
 

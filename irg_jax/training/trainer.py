@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from irg_jax.checkpoints.bagel import assets
-from irg_jax.checkpoints.manager import Checkpointer, latest_step
+from irg_jax.checkpoints.manager import Checkpointer
 from irg_jax.checkpoints.space import require_space
 from irg_jax.checkpoints.weights import Origin, check_origin, digest, find_origin, read_ema
 from irg_jax.core.config.files import to_json
@@ -193,9 +193,7 @@ def _compile(program: Program, config: StageConfig, frozen: FrozenParams, mesh: 
 def _copy_assets(config: StageConfig, workdir: Path) -> None:
     """Makes the run's folder complete without the folders that it started from."""
     tokenizer.copy(config.data.tokenizer, workdir / "tokenizer")
-    if config.init_from and latest_step(workdir) is None:  # a run that has saved has its own
-        folder, _ = find_origin(config.init_from, None)
-        assets.copy(folder, workdir)
+    assets.copy(config.init_from, workdir)
 
 
 def _open_base(config: StageConfig, spec: StateSpec, saved: dict[str, Any]) -> tuple[Any, Origin | None]:

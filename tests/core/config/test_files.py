@@ -19,8 +19,9 @@ from irg_jax.experiment.config import parse_config as parse_experiment
 from irg_jax.training.config import StageConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-PARSERS = {"curate": parse_curation, "judges": parse_judges}  # of the other commands: parse_experiment
-KINDS = {"curate": CurateConfig, "judges": JudgesConfig}
+# Of the other configs: parse_experiment.
+PARSERS = {"curate": parse_curation, "shapes_irg_curate": parse_curation, "judges": parse_judges}
+KINDS = {"curate": CurateConfig, "shapes_irg_curate": CurateConfig, "judges": JudgesConfig}
 SHIPPED = sorted(path.stem for path in (ROOT / "configs").glob("[a-z]*.py"))
 
 
@@ -72,8 +73,8 @@ def test_an_installed_package_brings_its_configs_and_its_weights(tmp_path):
         "from irg_jax.evaluation.config import parse_judges\n"
         "from irg_jax.experiment.config import parse_config\n"
         f"assert load.__code__.co_filename.startswith({str(tmp_path)!r}), load.__code__.co_filename\n"
-        f"[parse_config(load(name)) for name in {SHIPPED!r} if name not in ('curate', 'judges')]\n"
-        "parse_curation(load('curate'))\n"
+        f"[parse_config(load(name)) for name in {SHIPPED!r} if name not in {list(PARSERS)!r}]\n"
+        "[parse_curation(load(name)) for name in ('curate', 'shapes_irg_curate')]\n"
         "parse_judges(load('judges'))\n"
         "load_templates(None)\n"
     )
