@@ -14,7 +14,7 @@ def learn_from(c: ConfigDict, folder: str) -> None:
     c.data.mixture = tuple(("own", *rest) for _, *rest in c.data.mixture)
 
 
-def get_config(steps: str = "800,1000") -> ConfigDict:
+def get_config(steps: str = "750,950") -> ConfigDict:
     """The stages, and what is generated for the report."""
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=shapes_stage1.get_config(), stage2=shapes_stage2.get_config()))

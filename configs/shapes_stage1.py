@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """A model of 3.8 million weights that goes on from the shipped base, as the published one does from BAGEL."""
     c = template.get_config()
-    c.steps = 800
+    c.steps = 750
     c.init_from = "{package}/pretrained/shapes_base"
     c.data.tokenizer = "{package}/pretrained/shapes_base/tokenizer"
     c.data.budgets.gen = 48  # three images
@@ -15,4 +15,6 @@ def get_config() -> ConfigDict:
     c.model.max_latent_size = 4
     c.optim.lr = 1.5e-3
     c.optim.final_lr = 1e-3  # where stage 2's schedule begins
+    # The base has learned without texts too, and no stage unlearns it.
+    c.sampling.turn1.update(text_scale=2.0, interval=(0.0, 1.0))
     return c

@@ -8,7 +8,7 @@ def get_config() -> ConfigDict:
     """Stage 1's config but for the lines that differ."""
     c = shapes_stage1.get_config()
     c.seed = 1  # other noise than in stage 1
-    c.steps = 1000
+    c.steps = 950
     c.init_from = "{workdir}/stage1"
     c.data.seed = 1
     c.data.mixture = (

@@ -1,4 +1,4 @@
-"""The notebook, executed from top to bottom with a small model."""
+"""The notebook, executed from top to bottom with a few steps."""
 
 import base64
 import io
@@ -16,8 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "launch" / "colab" / "irg_inference.ipynb"
 PROMPTS = ["a red circle", "a <b> & two crosses"]
 
-# The notebook sets the steps.
-SMALL = {key: value for key, value in commands.SMALL.items() if key != "steps"}
+# The notebook sets the steps, and the model is the one of the shipped base.
+OWN = ("steps", "init_from", "data.tokenizer")
+SMALL = {key: value for key, value in commands.SMALL.items() if key not in OWN and not key.startswith("model.")}
 
 
 def _parameters(**changes):

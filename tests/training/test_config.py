@@ -40,8 +40,8 @@ def test_a_shipped_config_is_a_typed_stage():
             "config.optim.warmup_steps: 10 must be at least 0 and less than the 10 steps",
         ),
         (
-            {"optim.warmup_steps": 700},
-            "config.optim.warmup_steps: 700 must be at least 0 and less than the 700 steps",
+            {"optim.warmup_steps": 750},
+            "config.optim.warmup_steps: 750 must be at least 0 and less than the 750 steps",
         ),
         ({"optim.warmup_steps": -1}, "config.optim.warmup_steps: -1 must be at least 0"),
         ({"optim.lr": 0.0, "optim.schedule": "cosine"}, "config.optim.lr: 0.0 must be > 0"),
