@@ -115,7 +115,7 @@ def write(path: Path, vae: FluxVAE) -> None:
       vae: with its weights on this process's devices.
 
     Raises:
-      UserError: the file cannot be written.
+      OSError: the file cannot be written; an earlier version of it is unchanged.
     """
 
     def published(leaf: Any) -> np.ndarray:
