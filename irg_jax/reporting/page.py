@@ -149,8 +149,9 @@ def _scores(scores: dict[str, Any]) -> str:
     ]
     rows.append(_score_row("all images", first["pooled"], second["pooled"], "sum"))
     if len(first["manners"]) > 1:
-        means = ((name, {"share": mean}, {"share": second["manners"][name]}) for name, mean in first["manners"].items())
-        rows += [_score_row(f"mean of {name.replace('_', ' ')}", *pair, "") for name, *pair in means]
+        for name, mean in first["manners"].items():
+            both = ({"share": mean}, {"share": second["manners"][name]})
+            rows.append(_score_row(f"mean of {name.replace('_', ' ')}", *both, ""))
     overall = [{"share": turn["overall"]} for turn in (first, second)]
     rows.append(_score_row("mean of the kinds", overall[0], overall[1], ""))
     detail = [f"<td class=bar>{turn['detail']:.3f}</td>" for turn in (first, second)]
