@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from PIL import Image
 
-from irg_jax.reporting import scoring
+from irg_jax.reporting import page, scoring
 from irg_jax.reporting.load import Run, Sample, Turn
 from irg_jax.worlds.shapes.manners import MANNERS, kinds_of
 from irg_jax.worlds.shapes.scene import Scene
@@ -62,6 +62,8 @@ def test_every_benchmark_in_whose_manner_prompts_are_has_a_mean_of_its_own_kinds
     first = summary["turn1"]
     own = [share["share"] for name, share in first["kinds"].items() if name.startswith("tiif: ")]
     assert first["manners"]["tiif"] == pytest.approx(sum(own) / len(own))
+    rows = page._scores(summary)
+    assert "mean of genai bench" in rows and "wise: " in rows
 
 
 def test_the_sign_test_is_exact():
