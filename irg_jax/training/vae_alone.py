@@ -25,15 +25,15 @@ from flax import nnx
 from irg_jax.checkpoints.bagel import assets
 from irg_jax.checkpoints.bagel import vae as vae_file
 from irg_jax.checkpoints.bagel.contents import VAE_FILE
-from irg_jax.core.config.ranges import above, at_least, within
-from irg_jax.core.errors import UserError, check
+from irg_jax.core.config.ranges import above
+from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import is_there, make_folder, write_json
 from irg_jax.core.storage import AnyPath
 from irg_jax.data import labelled
 from irg_jax.models.config import FluxVAEConfig
 from irg_jax.models.vae.flux import FluxVAE
 from irg_jax.models.vae.latents import to_bytes, to_unit
-from irg_jax.training.picture_batches import random_batches
+from irg_jax.training.encoder_alone import EncoderAloneConfig, all_in_batches, random_batches
 
 METRICS = "metrics.json"
 
@@ -43,37 +43,18 @@ _LOG_VARIANCE = (-10.0, 5.0)  # beyond, exp(−x) and exp(x) of a random encoder
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEAloneConfig:
-    """How the VAE is trained alone; its architecture is that of the first stage.
+class VAEAloneConfig(EncoderAloneConfig):
+    """How the VAE is trained alone; its architecture is that of the first stage, and labels of pictures are not used.
 
     Attributes:
-      pictures: .npz file of labelled pictures to learn from, see ``data.labelled``; the labels are not used.
-      held_out: likewise, to measure what it has learned.
-      steps: optimizer steps.
-      batch_size: pictures in each.
-      lr: peak learning rate of Adam, which falls to 0 along a cosine.
-      warmup_steps: of linear warm-up.
       divergence: weight of the divergence, mean over latent channels.
-      seed: of first weights, order of the pictures and noise.
     """
 
-    pictures: str
-    held_out: str
-    steps: int
-    batch_size: int
-    lr: float
-    warmup_steps: int
     divergence: float
-    seed: int
 
     def __post_init__(self) -> None:
-        for name in ("pictures", "held_out"):
-            check(getattr(self, name), name, "is empty; give an .npz file of labelled pictures")
-        at_least(self, 1, "steps", "batch_size")
-        above(self, 0, "lr", "divergence")
-        within(self, 0, 2**32 - 1, "seed")
-        inside = 0 <= self.warmup_steps < self.steps
-        check(inside, "warmup_steps", f"{self.warmup_steps} must be at least 0 and less than the {self.steps} steps")
+        super().__post_init__()
+        above(self, 0, "divergence")
 
 
 class _Losses(NamedTuple):
@@ -182,9 +163,7 @@ def _measure(vae: FluxVAE, pictures: np.ndarray, size: int) -> dict[str, float]:
         return latents, to_bytes(vae.decode(latents))
 
     count = len(pictures)
-    # The last batch goes on with the first pictures, so that one size is compiled.
-    batches = (np.arange(first, first + size) % count for first in range(0, count, size))
-    parts = [there_and_back(params, pictures[batch]) for batch in batches]
+    parts = [there_and_back(params, pictures[batch]) for batch in all_in_batches(count, size)]
     latents, back = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
     squared = float(((back.astype(np.float64) - pictures) ** 2).mean())
     psnr = 10 * math.log10(255**2 / squared) if squared else math.inf

@@ -24,8 +24,7 @@ from flax import nnx
 from irg_jax.checkpoints.manager import latest_step
 from irg_jax.checkpoints.weights_folder import write_weights
 from irg_jax.core.config.files import to_json
-from irg_jax.core.config.ranges import above, at_least, within
-from irg_jax.core.errors import UserError, check
+from irg_jax.core.errors import UserError
 from irg_jax.core.small_files import make_folder, write_json
 from irg_jax.core.storage import AnyPath
 from irg_jax.data import labelled
@@ -36,7 +35,7 @@ from irg_jax.models.attention.spans import Spans
 from irg_jax.models.transformer import UnifiedTransformer
 from irg_jax.models.vae.latents import to_unit
 from irg_jax.training.config import StageConfig
-from irg_jax.training.picture_batches import random_batches
+from irg_jax.training.encoder_alone import EncoderAloneConfig, all_in_batches, random_batches
 from irg_jax.training.state import fresh_model
 
 # The weights are a level deeper than those of a stage: whoever opens the run by its folder means its last stage.
@@ -46,35 +45,8 @@ _LINES = 10  # of the log
 
 
 @dataclasses.dataclass(frozen=True)
-class ViTAloneConfig:
-    """How the ViT is trained alone. Its architecture, size of pictures and first weights are those of the first stage.
-
-    Attributes:
-      pictures: .npz file of labelled pictures to learn from, see ``data.labelled``.
-      held_out: likewise, to measure what it has learned.
-      steps: optimizer steps.
-      batch_size: pictures in each.
-      lr: peak learning rate of Adam, which falls to 0 along a cosine.
-      warmup_steps: of linear warm-up.
-      seed: of the order of the pictures.
-    """
-
-    pictures: str
-    held_out: str
-    steps: int
-    batch_size: int
-    lr: float
-    warmup_steps: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("pictures", "held_out"):
-            check(getattr(self, name), name, "is empty; give an .npz file of labelled pictures")
-        at_least(self, 1, "steps", "batch_size")
-        above(self, 0, "lr")
-        within(self, 0, 2**32 - 1, "seed")
-        inside = 0 <= self.warmup_steps < self.steps
-        check(inside, "warmup_steps", f"{self.warmup_steps} must be at least 0 and less than the {self.steps} steps")
+class ViTAloneConfig(EncoderAloneConfig):
+    """How the ViT is trained alone: architecture, size of pictures and first weights are those of the first stage."""
 
 
 class _Pictures(NamedTuple):
@@ -232,7 +204,5 @@ def _right(logits: _Logits, params: _Params, pictures: _Pictures, size: int) -> 
     """Which labels of which pictures are right, bool [N, H], in batches of ``size``."""
     predict = jax.jit(lambda params, patches: jnp.stack([x.argmax(axis=1) for x in logits(params, patches)], axis=1))
     count = len(pictures.labels)
-    # The last batch goes on with the first pictures, so that one size is compiled.
-    batches = (np.arange(first, first + size) % count for first in range(0, count, size))
-    found = np.concatenate([predict(params, pictures.patches[batch]) for batch in batches])
+    found = np.concatenate([predict(params, pictures.patches[batch]) for batch in all_in_batches(count, size)])
     return found[:count] == pictures.labels
