@@ -12,7 +12,13 @@ from irg_jax.configs import template
 from ml_collections import ConfigDict
 
 # Architecture of the frozen VAE, whose decoder draws edges and textures: 8 x 8 pixels to 16 numbers, one token.
-VAE = dict(kind="flux", width=32, multipliers=(1, 1, 2, 2), blocks=1, channels=16, scale=1.0, shift=0.0)
+_VAE = dict(kind="flux", width=32, multipliers=(1, 1, 2, 2), blocks=1, channels=16, scale=1.0, shift=0.0)
+
+
+def paint_in_latents(model: ConfigDict) -> None:
+    """Gives a model this VAE, for pictures of 32 pixels, in the place of pixels."""
+    model.vae = ConfigDict(_VAE)
+    model.max_latent_size = 4
 
 
 def _world(train: int) -> dict[str, int]:
@@ -23,8 +29,7 @@ def _base1() -> ConfigDict:
     c = template.get_config()
     c.steps = 7500
     c.init_from = "{workdir}/vit"
-    c.model.vae = ConfigDict(VAE)
-    c.model.max_latent_size = 4
+    paint_in_latents(c.model)
     c.data.sources = ConfigDict(
         dict(
             # Only for the texts, from which the tokenizer learns the words of whole trajectories too.
@@ -68,29 +73,13 @@ def _base2() -> ConfigDict:
 def get_config() -> ConfigDict:
     """VAE and ViT alone, then the mixtures."""
     c = ConfigDict()
-    c.vae = ConfigDict(
-        dict(
-            pictures="{workdir}/data/understanding/labelled_train.npz",
-            held_out="{workdir}/data/understanding/labelled_held_out.npz",
-            steps=5500,
-            batch_size=32,
-            lr=2e-3,
-            warmup_steps=100,
-            divergence=1e-3,
-            seed=0,
-        )
-    )
-    c.vit = ConfigDict(
-        dict(
-            pictures="{workdir}/data/understanding/labelled_train.npz",
-            held_out="{workdir}/data/understanding/labelled_held_out.npz",
-            steps=6000,
-            batch_size=128,
-            lr=2e-3,
-            warmup_steps=100,
-            seed=0,
-        )
-    )
+    pictures = {
+        "pictures": "{workdir}/data/understanding/labelled_train.npz",
+        "held_out": "{workdir}/data/understanding/labelled_held_out.npz",
+    }
+    common = dict(pictures, lr=2e-3, warmup_steps=100, seed=0)
+    c.vae = ConfigDict(dict(common, steps=5500, batch_size=32, divergence=1e-3))
+    c.vit = ConfigDict(dict(common, steps=6000, batch_size=128))
     c.stages = ConfigDict(dict(base1=_base1(), base2=_base2()))
     c.evaluate = ConfigDict(dict(dir="{workdir}/data/trajectories", prompts=48, batch_size=48, seed=0, perception=300))
     return c

@@ -11,8 +11,7 @@ def get_config() -> ConfigDict:
     c.init_from = "{package}/pretrained/shapes_base"
     c.data.tokenizer = "{package}/pretrained/shapes_base/tokenizer"
     c.data.budgets.gen = 48  # three images
-    c.model.vae = ConfigDict(shapes_base.VAE)
-    c.model.max_latent_size = 4
+    shapes_base.paint_in_latents(c.model)
     c.optim.lr = 1.5e-3
     c.optim.final_lr = 1e-3  # where stage 2's schedule begins
     # The base has learned without texts too, and no stage unlearns it.
