@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper's pipeline on the shapes world, from a fresh clone: the base paints its own weak images for training prompts,
 # the world's oracle, asked over HTTP as a hosted teacher would be, plans, improves the images and reflects on both, and
-# both stages are trained on what that gives and evaluated with controls. About an hour on two CPU cores.
+# both stages are trained on what that gives and evaluated with controls. About ten minutes on two CPU cores.
 #
 # usage: launch/shapes_irg.sh [ARGUMENT...]
 #
@@ -11,7 +11,7 @@
 # Environment variables:
 #
 #   WORKDIR    folder of the run; runs/shapes_irg in the checkout if not given
-#   BASE       folder of the weights that paint and are trained further; the shipped base if not given
+#   BASE       folder of the weights that paint the weak images; the shipped base if not given
 #   RECORDS    training records whose prompts are painted, 8000 if not given; prompts that repeat are painted once
 #   PYTHON     the Python to use, 3.11 or newer; the newest on the PATH if not given
 #   IRG_VENV   folder of the virtual environment; .venv in the checkout if not given
