@@ -18,19 +18,22 @@ import pyarrow.parquet as pq
 
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
-from irg_jax.data.images import encode_png
+from irg_jax.data.images import decode, encode_png
 from irg_jax.worlds.shapes.base.labels import labelled_pictures
-from irg_jax.worlds.shapes.base.painting import captioned, edits
+from irg_jax.worlds.shapes.base.own import own_samples, tasks
+from irg_jax.worlds.shapes.base.painting import Edit, captioned, edits
 from irg_jax.worlds.shapes.base.plans import Plans
 from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
-_VERSION = 3
+_VERSION = 4
 _LABELLED = {"train": 120_000, "held_out": 1_000}  # pictures of the image encoder alone
 _ROWS = 2000  # of a file, and made by a process at a time
 _GROUP = 50  # rows of a row group: whoever reads one row reads its whole group
 _PARTS_OF_A_PROCESS = 2  # fewer are made sooner than a process starts
+
+_OF_EDITS = pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", pa.list_(pa.list_(pa.string())))])
 
 T = TypeVar("T")
 
@@ -53,9 +56,42 @@ def build(
     Raises:
       UserError: the folder holds something else, or cannot be written.
     """
-    folder = Path(directory)
-    about: dict[str, object] = {"kind": kind, "version": _VERSION, "seed": seed, "count": count, "size": size}
-    about["manners"] = list(manners)
+    _build(Path(directory), kind, seed, Plans("train", size, manners), count, _WRITERS[kind])
+
+
+def build_own(
+    directory: str | os.PathLike[str],
+    pictures: str | os.PathLike[str],
+    *,
+    seed: int,
+    count: int,
+    size: int,
+    manners: tuple[str, ...],
+) -> None:
+    """Writes what is learned from a model's own pictures: the folders ``understanding``, of kind ``llava``, and
+    ``editing``; does nothing if they are already there.
+
+    Args:
+      directory: see ``build``.
+      pictures: folder of the pictures of ``own.tasks``, in order, as ``irg_jax.generate --task text_to_image`` writes
+        them.
+      seed: of the tasks.
+      count: of the tasks.
+      size: see ``build``.
+      manners: see ``build``.
+
+    Raises:
+      UserError: a picture is missing or of another size; the folder holds something else, or cannot be written.
+    """
+    write = functools.partial(_write_own, pictures=Path(pictures))
+    _build(Path(directory), "own", seed, Plans("train", size, manners), count, write)
+
+
+def _build(
+    folder: Path, kind: str, seed: int, plans: Plans, count: int, write: Callable[[Path, int, Plans, int], None]
+) -> None:
+    about: dict[str, object] = {"kind": kind, "version": _VERSION, "seed": seed, "count": count, "size": plans.size}
+    about["manners"] = list(plans.manners)
     with locked(folder, f"the base data of kind {kind}", wait=True, beside=True):
         if folder.exists() and any(folder.iterdir()):
             _check(folder, about)
@@ -64,7 +100,7 @@ def build(
         shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         try:
             partial.mkdir(parents=True)
-            _WRITERS[kind](partial, seed, Plans("train", size, manners), count)
+            write(partial, seed, plans, count)
             (partial / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
             if folder.exists():
                 folder.rmdir()
@@ -90,9 +126,13 @@ def _write_understanding(folder: Path, seed: int, plans: Plans, count: int) -> N
         pictures, labels = (np.concatenate([part[name] for part in parts]) for name in ("pictures", "labels"))
         file = folder / f"labelled_{split}.npz"
         np.savez(file, pictures=pictures, labels=labels, classes=parts[0]["classes"])
+    _write_turns(folder, itertools.chain.from_iterable(_in_parts(_understanding, seed, plans, count)))
+
+
+def _write_turns(folder: Path, samples: Iterable[tuple[tuple[str, ...], bytes | None]]) -> None:
+    """Writes LLaVA's form: turns by a human and a model, and the picture that the first of them shows, a PNG."""
     with (folder / "samples.jsonl").open("w", encoding="utf-8") as lines:
-        numbered = enumerate(itertools.chain.from_iterable(_in_parts(_understanding, seed, plans, count)))
-        for index, (turns, picture) in numbered:
+        for index, (turns, picture) in enumerate(samples):
             record: dict[str, object] = {"id": str(index)}
             if picture is not None:
                 # A thousand files in a folder, so that none of them gets large.
@@ -125,16 +165,41 @@ def _captioned(seed: int, plans: Plans, indices: range) -> list[dict]:
 
 
 def _write_edits(folder: Path, seed: int, plans: Plans, count: int) -> None:
-    texts = pa.list_(pa.list_(pa.string()))
-    schema = pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", texts)])
-    _write_table(folder, _in_parts(_edits, seed, plans, count), schema)
+    _write_table(folder, _in_parts(_edits, seed, plans, count), _OF_EDITS)
 
 
 def _edits(seed: int, plans: Plans, indices: range) -> list[dict]:
-    return [
-        {"image_list": [encode_png(before), encode_png(after)], "instruction_list": [[instruction]]}
-        for before, instruction, after in edits(seed, plans, indices)
-    ]
+    return [_row(edit) for edit in edits(seed, plans, indices)]
+
+
+def _row(edit: Edit) -> dict:
+    return {"image_list": [encode_png(edit.before), encode_png(edit.after)], "instruction_list": [[edit.instruction]]}
+
+
+def _write_own(folder: Path, seed: int, plans: Plans, count: int, pictures: Path) -> None:
+    parts = list(_in_parts(functools.partial(_own, pictures), seed, plans, count))
+    for name in ("understanding", "editing"):
+        (folder / name).mkdir()
+    _write_turns(folder / "understanding", (turns for part in parts for turns, _ in part))
+    _write_table(folder / "editing", ([row for _, row in part] for part in parts), _OF_EDITS)
+
+
+def _own(pictures: Path, seed: int, plans: Plans, indices: range) -> list[tuple[tuple[tuple[str, ...], bytes], dict]]:
+    found: list[tuple[tuple[tuple[str, ...], bytes], dict]] = []
+    for index, task in zip(indices, tasks(seed, plans, indices), strict=True):
+        turns, edit = own_samples(task, _painted(pictures / f"{index:05d}" / "image.png"), plans, index)
+        found.append(((turns, encode_png(edit.before)), _row(edit)))
+    return found
+
+
+def _painted(file: Path) -> np.ndarray:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be read ({error.strerror}); paint every text of captions.txt with irg_jax.generate first"
+        ) from error
+    return np.asarray(decode(content, str(file)))
 
 
 def _write_table(folder: Path, parts: Iterable[list[dict]], schema: pa.Schema) -> None:

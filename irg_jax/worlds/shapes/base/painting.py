@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
-from irg_jax.worlds.shapes.faults import compare
+from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.manners import write_prompt
 from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
@@ -47,5 +47,10 @@ def edits(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Edit]:
         rng = generator(seed, 12, index)
         scene = plans.draw(rng)
         weak = (weaker_picture if index % 3 == 0 else weak_picture)(rng, scene, plans.size)
-        steps = " ".join(map(write_remedy, compare(scene.objects, weak.objects, weak.flaws))) or "Keep it."
+        steps = write_steps(compare(scene.objects, weak.objects, weak.flaws))
         yield Edit(render(weak, plans.size), steps, render(improved_picture(weak, scene), plans.size))
+
+
+def write_steps(faults: Iterable[Fault]) -> str:
+    """What to do about all faults of a picture."""
+    return " ".join(map(write_remedy, faults)) or "Keep it."

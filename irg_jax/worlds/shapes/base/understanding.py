@@ -11,7 +11,7 @@ from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, PlacedObject
 from irg_jax.worlds.shapes.picture import Picture
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
-from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_seen, write_verdict
+from irg_jax.worlds.shapes.thinking import Seen, seen_in, write_plan, write_seen, write_verdict
 
 MARK = "<image>"
 WHAT_IS_SEEN = "What is seen?"
@@ -27,7 +27,12 @@ class Sample(NamedTuple):
 def see(rng: np.random.Generator, plans: Plans) -> Sample:
     """A picture, then everything that is in it."""
     picture = _any_picture(rng, plans)[1]
-    return Sample((f"{MARK}\n{WHAT_IS_SEEN}", write_seen(seen_in(picture), plans.places)), picture)
+    return Sample(turns_of_seeing(seen_in(picture), plans.places), picture)
+
+
+def turns_of_seeing(seen: Seen, places: Sequence[str]) -> tuple[str, str]:
+    """The question what is seen in a picture, and the answer."""
+    return f"{MARK}\n{WHAT_IS_SEEN}", write_seen(seen, places)
 
 
 def answer(rng: np.random.Generator, plans: Plans) -> Sample:
@@ -50,9 +55,13 @@ def compare_texts(rng: np.random.Generator, plans: Plans) -> Sample:
 def compare_with_picture(rng: np.random.Generator, plans: Plans) -> Sample:
     """A plan and a picture, then what is seen and what differs."""
     scene, picture = _any_picture(rng, plans)
-    seen = seen_in(picture)
-    text = f"<think> {write_seen(seen, plans.places)} {write_verdict(scene.objects, seen, plans.places)}"
-    return Sample((f"{write_plan(scene)}\n{MARK}", text), picture)
+    return Sample(turns_of_comparing(scene, seen_in(picture), plans.places), picture)
+
+
+def turns_of_comparing(scene: Scene, seen: Seen, places: Sequence[str]) -> tuple[str, str]:
+    """A plan with a picture, then what is seen and what differs."""
+    text = f"<think> {write_seen(seen, places)} {write_verdict(scene.objects, seen, places)}"
+    return f"{write_plan(scene)}\n{MARK}", text
 
 
 def plan_of_picture(rng: np.random.Generator, plans: Plans) -> Sample:

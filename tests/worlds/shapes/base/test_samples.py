@@ -9,6 +9,7 @@ from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import MARK, WHAT_IS_SEEN, samples
 from irg_jax.worlds.shapes.draw import SPLITS, split_of
 from irg_jax.worlds.shapes.faults import compare
+from irg_jax.worlds.shapes.lettering import LETTERS
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, centres, in_words
 from irg_jax.worlds.shapes.prompts import parse_prompt
 from irg_jax.worlds.shapes.reader import read_picture
@@ -184,6 +185,18 @@ def test_labels_are_what_the_reader_reads(size, count):
         )
         wrong += labelled != [(thing.colour, thing.shape, thing.place) for thing in read.things] or flaws != read.flaws
     assert wrong <= 1
+
+
+def test_labels_say_what_is_written_where_the_manners_have_words():
+    data = labelled_pictures(5, Plans("train", 32, ("geneval", "oneig")), range(60))
+    assert data["classes"].tolist() == [7, 6] * 4 + [2, 3, 2, 2] + [2] + [27] * 4
+    wrong = words = 0
+    for image, labels in zip(data["pictures"], data["labels"][:, -5:].tolist(), strict=True):
+        read = read_picture(image)
+        word = "".join(LETTERS[letter - 1] for letter in labels[1:] if letter)
+        words += bool(word)
+        wrong += (read.word, read.style == "striped") != (word, bool(labels[0]))
+    assert wrong <= 1 and 5 < words < 30
 
 
 def test_labels_vary_and_the_splits_share_no_picture():
