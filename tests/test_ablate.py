@@ -18,7 +18,7 @@ def get_config(which):
     stage.optim.warmup_steps = 0
     stage.data.batch_size = 1
     stage.data.sources.shapes.world.update(train=30, held_out=6)
-    stage.model.decoder.update(hidden=16, layers=1, mlp=16)
+    stage.model.decoder.update(hidden=16, layers=1, mlp=16, vocab=640)
     stage.model.vit.layers = 1
     stage.model.vae = template.get_config().model.vae  # which has no weights
     stage.model.max_latent_size = 8

@@ -50,8 +50,8 @@ def test_the_table_says_which_variants_have_one_turn(tmp_path):
     }
     none, one = {"correct": 0, "count": 0}, {"correct": 1, "count": 1}
     scores = {
-        "turn1": {"overall": 0.0, "detail": 0.25},
-        "turn2": {"overall": 1.0, "detail": 0.25},
+        "turn1": {"overall": 0.0, "detail": 0.25, "manners": {"geneval": 0.0, "tiif": 0.25}},
+        "turn2": {"overall": 1.0, "detail": 0.25, "manners": {"geneval": 1.0, "tiif": 0.75}},
         "change": {"repaired": one, "damaged": none},
         "kept": 0.5,
         "perception": {"balanced": 0.75},
@@ -67,7 +67,10 @@ def test_the_table_says_which_variants_have_one_turn(tmp_path):
         (folder / "config.json").write_text(to_json(parse_config(load(f"shapes_paper_ablation:{variant},0"))))
     run_ablation("shapes_paper_ablation", 1, tmp_path / "runs", tmp_path / "table.md")
     table = (tmp_path / "table.md").read_text()
-    main, controls = table.split("## Controls")
+    main, rest = table.split("## By benchmark")
+    manners, controls = rest.split("## Controls")
+    assert "| variant | geneval | tiif |" in manners
+    assert manners.count(" | 0.00 → 1.00 | 0.25 → 0.75 |") == len(VARIANTS)
     assert [line.split("`")[1] for line in main.splitlines() if line.startswith("| `")] == list(VARIANTS)
     assert "only the first one counts: `self_cot`, `good_images`." in main
     row = ["0.00", "1.00", "+100.0 [+100.0, +100.0]", "0.25", "0.25", "100 % (1 of 1)", "–", "0.50", "0.75", "–"]

@@ -78,5 +78,6 @@ def _pixels(record: Trajectory) -> np.ndarray:
 
 
 def _judged(record: Trajectory, thinking2: str, complete: bool) -> dict[str, object]:
-    reading = judge(read_picture(_pixels(record)), Scene.from_json(record.scene).objects, thinking2)
+    scene = Scene.from_json(record.scene)
+    reading = judge(read_picture(_pixels(record)), scene.objects, thinking2, scene.style)
     return {"key": record.key, **to_record(reading), "complete": complete, "thinking2": thinking2}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from irg_jax.benchmarks.benchmark import Row
-from irg_jax.reporting.controls import difference, mean_of_kinds, rows
+from irg_jax.reporting.controls import difference, figures, rows
 from irg_jax.reporting.wording import signed_interval
 
 _COLUMNS = (
@@ -25,12 +25,14 @@ _COLUMNS = (
     "faults named, given",
     "faults named, own",
 )
+_TURNS = ("turn1", "turn2")
 _CONTROLS = ("variant", "second turn with", "overall", "minus turn 2", "minus turn 1")
-_LEGEND = """`overall` is the mean of GenEval's six kinds of prompt, `detail` the fine-detail score. `repaired` are
-the wrong first images whose second is right, `damaged` the right ones whose second is wrong. `kept` is how well image
-2 keeps what image 1 has right, from 0 to 1. `faults named`: thinking 2 is exactly right, the mean of faulty and
-faultless pictures, on weak pictures of the data (given) and on the model's own. Differences are in percentage points;
-in brackets a 95 % interval from a paired bootstrap over prompts, the seeds of a prompt together."""
+_LEGEND = """`overall` is the mean over the benchmarks in whose manner the prompts ask of the mean over their kinds,
+`detail` the fine-detail score. `repaired` are the wrong first images whose second is right, `damaged` the right ones
+whose second is wrong. `kept` is how well image 2 keeps what image 1 has right, from 0 to 1. `faults named`: thinking 2
+is exactly right, the mean of faulty and faultless pictures, on weak pictures of the data (given) and on the model's
+own. Differences are in percentage points; in brackets a 95 % interval from a paired bootstrap over prompts, the seeds
+of a prompt together."""
 
 
 def page(
@@ -64,6 +66,13 @@ def page(
     ]
     if one_turn:
         parts.append(f"Never trained on a second turn, so that only the first one counts: {untrained}.")
+    manners = list(scores[next(iter(scores))][0]["turn1"]["manners"])
+    if len(manners) > 1:
+        parts += [
+            "## By benchmark",
+            "In whose manner the prompts ask: the mean over its kinds, after turn 1 → turn 2.",
+            _table(("variant", *manners), [_manner_row(name, own, manners) for name, own in scores.items()]),
+        ]
     controls = [row for name, own in scores.items() if name not in one_turn for row in _control_rows(name, own)]
     if controls:
         parts += ["## Controls", "The second turn with one thing changed.", _table(_CONTROLS, controls)]
@@ -76,9 +85,7 @@ def _table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _row(name: str, description: str, scores: Sequence[dict[str, Any]]) -> list[str]:
     change = difference(_rows(scores, "turn1"), _rows(scores, "turn2"))
-    overall, detail = (
-        [_spread([s[turn][key] for s in scores]) for turn in ("turn1", "turn2")] for key in ("overall", "detail")
-    )
+    overall, detail = ([_spread([s[turn][key] for s in scores]) for turn in _TURNS] for key in ("overall", "detail"))
     return [
         f"`{name}`",
         description.strip(),
@@ -91,12 +98,17 @@ def _row(name: str, description: str, scores: Sequence[dict[str, Any]]) -> list[
     ]
 
 
+def _manner_row(name: str, scores: Sequence[dict[str, Any]], manners: Sequence[str]) -> list[str]:
+    turns = [[_spread([s[turn]["manners"][manner] for s in scores]) for manner in manners] for turn in _TURNS]
+    return [f"`{name}`", *(" → ".join(pair) for pair in zip(*turns, strict=True))]
+
+
 def _control_rows(name: str, scores: Sequence[dict[str, Any]]) -> list[list[str]]:
     lines = []
     for control in dict.fromkeys(control for s in scores for control in s["controls"]):
         own = _rows(scores, control)
         against = (difference(_rows(scores, f"turn{turn}"), own) for turn in (2, 1))
-        share = f"{100 * mean_of_kinds(own)['overall']:.1f} %"
+        share = f"{100 * figures(own)['overall']:.1f} %"
         lines.append([f"`{name}`", control, share, *(signed_interval(found) for found in against if found)])
     return lines
 

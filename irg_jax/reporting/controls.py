@@ -7,6 +7,7 @@ from irg_jax.benchmarks.benchmark import Row
 from irg_jax.benchmarks.statistics import paired_differences
 
 FILE, FOLDER = "controls.json", "controls"
+OF_BENCHMARK = ": "  # between the name of a benchmark and a kind of its prompts; GenEval's kinds have no name before
 
 
 def image_file(control: str, sample: str) -> str:
@@ -31,13 +32,18 @@ def rows(items: Sequence[Mapping[str, Any]], what: str, run: int = 0) -> list[Ro
     return found
 
 
-def mean_of_kinds(some: Sequence[Row]) -> dict[str, float]:
-    """``overall``, the mean over the kinds of prompts of their shares, and ``detail``, the mean over all rows."""
-    kinds: dict[str, list[float]] = {}
+def figures(some: Sequence[Row]) -> dict[str, float]:
+    """``overall``, the mean over benchmarks of that over their kinds of prompts, and ``detail``, that of all rows."""
+    benchmarks: dict[str, dict[str, list[float]]] = {}
     for row in some:
+        kinds = benchmarks.setdefault(row.category.rpartition(OF_BENCHMARK)[0], {})
         kinds.setdefault(row.category, []).append(row.values["overall"])
-    means = [sum(hits) / len(hits) for hits in kinds.values()]
-    return {"overall": sum(means) / len(means), "detail": sum(row.values["detail"] for row in some) / len(some)}
+    overall = _mean([_mean([_mean(hits) for hits in kinds.values()]) for kinds in benchmarks.values()])
+    return {"overall": overall, "detail": _mean([row.values["detail"] for row in some])}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, float] | None:
@@ -46,7 +52,7 @@ def difference(first: Sequence[Row], second: Sequence[Row]) -> dict[str, float] 
     if not shared:
         return None
     before, after = ([row for row in some if (row.key, row.sample) in shared] for some in (first, second))
-    found = paired_differences(before, after, mean_of_kinds)["overall"]
+    found = paired_differences(before, after, figures)["overall"]
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
@@ -57,5 +63,5 @@ def summarise(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {}
     for name in names:
         own = rows(items, name)
-        found[name] = mean_of_kinds(own) | {"count": len(own), "minus_turn2": difference(turn2, own)}
+        found[name] = figures(own) | {"count": len(own), "minus_turn2": difference(turn2, own)}
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from irg_jax.reporting.shares import share
 from irg_jax.worlds.shapes.faults import FAULT_KINDS, Fault
 from irg_jax.worlds.shapes.objects import PlacedObject
+from irg_jax.worlds.shapes.picture import STYLES
 from irg_jax.worlds.shapes.reader import SeenPicture
 from irg_jax.worlds.shapes.score import compare_with_plan
 from irg_jax.worlds.shapes.thinking import parse_reflection
@@ -45,18 +46,23 @@ class Reading:
         return {fault for fault in self.faults or () if fault.kind == kind} <= (self.named or frozenset())
 
 
-def judge(picture: SeenPicture, planned: Sequence[PlacedObject] | None, thinking2: str) -> Reading:
+def judge(
+    picture: SeenPicture, planned: Sequence[PlacedObject] | None, thinking2: str, style: str = STYLES[0]
+) -> Reading:
     """Judges a thinking 2.
 
     Args:
       picture: what the picture shows.
       planned: its plan; None where there is none.
       thinking2: any text.
+      style: in which it was to be drawn, one of ``picture.STYLES``.
     """
     said = parse_reflection(thinking2)
     return Reading(
-        said is not None and said.seen == frozenset(picture.things) and said.flaws == frozenset(picture.flaws),
-        None if planned is None else compare_with_plan(picture, planned),
+        said is not None
+        and said.seen == frozenset(picture.things)
+        and said.flaws == frozenset(picture.flaws_of(style)),
+        None if planned is None else compare_with_plan(picture, planned, style),
         None if said is None else said.faults,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from irg_jax.core.errors import UserError
-from irg_jax.reporting.controls import difference, rows
+from irg_jax.reporting.controls import OF_BENCHMARK, difference, rows
 from irg_jax.reporting.controls import summarise as summarise_controls
 from irg_jax.reporting.load import Run, Sample
 from irg_jax.reporting.perception import Reading, judge, summarise
@@ -67,7 +67,7 @@ def score_sample(sample: Sample, controls: Mapping[str, Image.Image] = MappingPr
     return SampleScore(
         _kind(scene.manner, scene.kind),
         scores,
-        judge(scores[0].seen, plan, sample.turns[1].thinking),
+        judge(scores[0].seen, plan, sample.turns[1].thinking, scene.style),
         None if plan is None else kept(scores[0].seen, scores[1].seen, plan),
         split_of(scene.objects) == "held_out",
         {name: score_image(np.asarray(picture), scene) for name, picture in controls.items()},
@@ -115,7 +115,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _kind(manner: str, kind: str) -> str:
     """GenEval's kinds are known by their names alone; those of other benchmarks could be anything's."""
-    return kind if manner == MANNERS[0] else f"{manner}: {kind}"
+    return kind if manner == MANNERS[0] else f"{manner}{OF_BENCHMARK}{kind}"
 
 
 def _turn_summary(scored: Sequence[SampleScore], turn: int) -> dict[str, Any]:
@@ -126,13 +126,12 @@ def _turn_summary(scored: Sequence[SampleScore], turn: int) -> dict[str, Any]:
         by_manner[manner] = {name: share(sum(hits), len(hits)) for name, hits in groups.items() if hits}
     kinds = {name: hits for found in by_manner.values() for name, hits in found.items()}
     details = [score.turns[turn].detail for score in scored]
+    # Of each benchmark in whose manner the prompts are.
+    manners = {manner: _mean([x["share"] for x in found.values()]) for manner, found in by_manner.items() if found}
     return {
         "kinds": kinds,
-        # Of each benchmark in whose manner the prompts are.
-        "manners": {
-            manner: _mean([x["share"] for x in found.values()]) for manner, found in by_manner.items() if found
-        },
-        "overall": _mean([kind["share"] for kind in kinds.values()]),
+        "manners": manners,
+        "overall": _mean([mean for mean in manners.values() if mean is not None]),
         "pooled": share(sum(score.turns[turn].correct for score in scored), len(scored)),
         "detail": sum(details) / len(details) if details else None,
     }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from irg_jax.reporting.controls import difference, mean_of_kinds, rows, summarise
+from irg_jax.reporting.controls import difference, figures, rows, summarise
 
 
 def item(sample, kind, turn1, turn2, **controls):
@@ -24,8 +24,14 @@ ITEMS = [
 
 
 def test_every_kind_counts_the_same():
-    assert mean_of_kinds(rows(ITEMS, "turn1"))["overall"] == pytest.approx((0 / 2 + 1 / 2) / 2)
-    assert mean_of_kinds(rows(ITEMS, "turn2"))["overall"] == pytest.approx((2 / 2 + 1 / 2) / 2)
+    assert figures(rows(ITEMS, "turn1"))["overall"] == pytest.approx((0 / 2 + 1 / 2) / 2)
+    assert figures(rows(ITEMS, "turn2"))["overall"] == pytest.approx((2 / 2 + 1 / 2) / 2)
+
+
+def test_every_benchmark_counts_the_same():
+    own = [*ITEMS[:4], item("00005", "wise: cultural", True, False), item("00006", "wise: biology", True, False)]
+    assert figures(rows(own, "turn1"))["overall"] == pytest.approx((1 / 4 + 1) / 2)
+    assert figures(rows(own, "turn2"))["overall"] == pytest.approx((3 / 4 + 0) / 2)
 
 
 def test_a_difference_is_of_the_same_prompts():

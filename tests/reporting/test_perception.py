@@ -1,5 +1,6 @@
 """How true thinking 2 is of a picture: judged for pictures whose faults are known, and counted."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_a_true_reflection_sees_and_names_all_of_a_picture(shown, flaws, faults)
     assert judged == reading(faults, faults) and judged.exact
     false = judge(picture, planned, reflect(planned, [CROSS], ("ragged",)))
     assert not false.seen and not false.exact and false.faults == faults
+
+
+def test_a_flat_picture_needs_no_outlines():
+    picture, scene = read_picture(render(Picture((Drawing(CIRCLE),), style="flat"))), plan(CIRCLE)
+    text = write_reflection(dataclasses.replace(scene, style="flat"), Seen((CIRCLE,), style="flat"), PLACES)
+    as_planned, as_outlined = (judge(picture, [CIRCLE], text, style) for style in ("flat", "outlined"))
+    assert as_planned.seen and as_planned.exact
+    assert not as_outlined.seen and as_outlined.faults == (Fault("no outlines"),) and not as_outlined.exact
 
 
 def test_what_is_seen_and_what_is_named_are_judged_apart():
