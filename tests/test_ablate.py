@@ -37,7 +37,7 @@ def test_the_table_has_a_row_per_variant_and_a_second_call_trains_nothing(tmp_pa
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert "2 steps of 1 rows" in text and "over 1 seed(s)" in text
-    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    rows = [line.split("|") for line in text.split("## ")[0].splitlines() if line.startswith("| `")]
     assert [row[1].strip() for row in rows] == ["`base`", "`one_turn`"]
     assert all(0 <= float(row[column]) <= 1 for row in rows for column in (3, 4, 6, 7))
     assert "[" in rows[0][5]  # an interval

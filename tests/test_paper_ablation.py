@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -67,7 +68,9 @@ def test_the_table_says_which_variants_have_one_turn(tmp_path):
         (folder / "config.json").write_text(to_json(parse_config(load(f"shapes_paper_ablation:{variant},0"))))
     run_ablation("shapes_paper_ablation", 1, tmp_path / "runs", tmp_path / "table.md")
     table = (tmp_path / "table.md").read_text()
-    main, rest = table.split("## By benchmark")
+    main, against, rest = re.split("## Against one turn.*|## By benchmark", table)
+    assert "| variant | minus `self_cot` | minus `good_images` |" in against
+    assert f"| `six_modes` |{' +100.0 [+100.0, +100.0] |' * 2}" in against
     manners, controls = rest.split("## Controls")
     assert "| variant | geneval | tiif |" in manners
     assert manners.count(" | 0.00 → 1.00 | 0.25 → 0.75 |") == len(VARIANTS)

@@ -64,8 +64,18 @@ def page(
         _table(_COLUMNS, [_row(name, descriptions[name], own) for name, own in scores.items()]),
         _LEGEND,
     ]
+    two_turns = [name for name in scores if name not in one_turn]
     if one_turn:
         parts.append(f"Never trained on a second turn, so that only the first one counts: {untrained}.")
+    if one_turn and two_turns:
+        parts += [
+            "## Against one turn with as many training tokens",
+            "Turn 2 minus the only turn of a variant that never learns a second one, on the same prompts.",
+            _table(
+                ("variant", *(f"minus `{name}`" for name in one_turn)),
+                [_against_row(name, scores, one_turn) for name in two_turns],
+            ),
+        ]
     manners = list(scores[next(iter(scores))][0]["turn1"]["manners"])
     if len(manners) > 1:
         parts += [
@@ -73,7 +83,7 @@ def page(
             "In whose manner the prompts ask: the mean over its kinds, after turn 1 → turn 2.",
             _table(("variant", *manners), [_manner_row(name, own, manners) for name, own in scores.items()]),
         ]
-    controls = [row for name, own in scores.items() if name not in one_turn for row in _control_rows(name, own)]
+    controls = [row for name in two_turns for row in _control_rows(name, scores[name])]
     if controls:
         parts += ["## Controls", "The second turn with one thing changed.", _table(_CONTROLS, controls)]
     return "\n\n".join(parts) + "\n"
@@ -96,6 +106,12 @@ def _row(name: str, description: str, scores: Sequence[dict[str, Any]]) -> list[
         _spread([s["kept"] for s in scores]),
         *(_spread([(s[where] or {}).get("balanced") for s in scores]) for where in ("perception", "reflection")),
     ]
+
+
+def _against_row(name: str, scores: Mapping[str, Sequence[dict[str, Any]]], one_turn: Sequence[str]) -> list[str]:
+    second = _rows(scores[name], "turn2")
+    found = (difference(_rows(scores[other], "turn1"), second) for other in one_turn)
+    return [f"`{name}`", *(signed_interval(change) if change else "–" for change in found)]
 
 
 def _manner_row(name: str, scores: Sequence[dict[str, Any]], manners: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.lettering import LETTERS, MOST_LETTERS
-from irg_jax.worlds.shapes.manners import draw_scene, kinds_of
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES
 from irg_jax.worlds.shapes.picture import Picture
 from irg_jax.worlds.shapes.render import render
@@ -37,9 +36,7 @@ def labelled_pictures(seed: int, plans: Plans, indices: Sequence[int]) -> dict[s
     pictures, labels = np.empty((len(indices), size, size, 3), np.uint8), []
     for row, index in enumerate(indices):
         rng = generator(seed, 8 if plans.split == "train" else 9, index)
-        scene = plans.draw(rng)
-        if written and index % _SHARE_OF_ONEIG == 0:
-            scene = draw_scene(rng, _ONEIG, int(rng.integers(len(kinds_of(_ONEIG)))), size, plans.split)
+        scene = plans.draw(rng, _ONEIG if written and index % _SHARE_OF_ONEIG == 0 else "")
         picture = (weaker_picture if index % 2 else weak_picture)(rng, scene, size)
         if rng.integers(3) == 0:
             picture = improved_picture(picture, scene)

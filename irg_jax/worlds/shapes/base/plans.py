@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from irg_jax.worlds.shapes.draw import open_places
+from irg_jax.worlds.shapes.draw import open_places, split_of_word
+from irg_jax.worlds.shapes.lettering import LETTERS, MOST_LETTERS
 from irg_jax.worlds.shapes.manners import draw_scene
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres
 from irg_jax.worlds.shapes.picture import Drawing, Picture, draw_freely
@@ -36,10 +37,20 @@ class Plans:
         """All places of a picture, in reading order."""
         return tuple(centres(self.size))
 
-    def draw(self, rng: np.random.Generator) -> Scene:
-        """A random scene of any kind."""
-        manner = self.manners[int(rng.integers(len(self.manners)))]
-        return draw_scene(rng, manner, int(rng.integers(1 << 16)), self.size, self.split)
+    def draw(self, rng: np.random.Generator, manner: str = "") -> Scene:
+        """A random scene of any kind, of one of the manners or of the one given."""
+        manner = manner or self.manners[int(rng.integers(len(self.manners)))]
+        scene = draw_scene(rng, manner, int(rng.integers(1 << 16)), self.size, self.split)
+        return _spelled(rng, scene, self.split) if scene.word else scene
+
+
+def _spelled(rng: np.random.Generator, scene: Scene, split: str) -> Scene:
+    """The scene with random letters as its word: from a few hundred words, words are learned, and no letters."""
+    word = ""
+    while not word or split_of_word(word) != split:
+        word = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=rng.integers(1, MOST_LETTERS + 1)))
+    prompts = tuple(prompt.replace(f'"{scene.word}"', f'"{word}"') for prompt in scene.prompts)
+    return dataclasses.replace(scene, word=word, prompts=prompts)
 
 
 def weaker_picture(rng: np.random.Generator, scene: Scene, size: int) -> Picture:

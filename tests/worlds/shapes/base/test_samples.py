@@ -7,9 +7,10 @@ from irg_jax.worlds.shapes.base.labels import labelled_pictures
 from irg_jax.worlds.shapes.base.painting import captioned, edits
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import MARK, WHAT_IS_SEEN, samples
-from irg_jax.worlds.shapes.draw import SPLITS, split_of
+from irg_jax.worlds.shapes.draw import SPLITS, split_of, split_of_word
 from irg_jax.worlds.shapes.faults import compare
 from irg_jax.worlds.shapes.lettering import LETTERS
+from irg_jax.worlds.shapes.manners.words import WORDS
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, centres, in_words
 from irg_jax.worlds.shapes.prompts import parse_prompt
 from irg_jax.worlds.shapes.reader import read_picture
@@ -197,6 +198,16 @@ def test_labels_say_what_is_written_where_the_manners_have_words():
         words += bool(word)
         wrong += (read.word, read.style == "striped") != (word, bool(labels[0]))
     assert wrong <= 1 and 5 < words < 30
+
+
+def test_words_are_random_letters_of_the_split():
+    for split in SPLITS:
+        plans = Plans(split, 32, ("oneig",))
+        scenes = [plans.draw(np.random.default_rng(i), "oneig") for i in range(90)]
+        words = [scene.word for scene in scenes if scene.word]
+        assert len(set(words) - set(WORDS)) > len(words) / 3
+        assert {split_of_word(word) for word in words} == {split}
+        assert all(f'"{scene.word}"' in prompt for scene in scenes if scene.word for prompt in scene.prompts)
 
 
 def test_labels_vary_and_the_splits_share_no_picture():
