@@ -3,12 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from irg_jax.data.sources.trajectories import open_source
-from tests import commands
 from tests.launch.world import LAUNCH
 
 pytestmark = pytest.mark.slow  # samples from the shipped base, and compiles both stages
@@ -22,20 +20,8 @@ FLAGS = [
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """A virtual environment that counts as set up, with the interpreter of these tests."""
-    venv = tmp_path / "venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "pyvenv.cfg").touch()
-    python = venv / "bin" / "python"
-    python.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    prints = 'root=$1; source "$root/launch/environment.sh"; fingerprint "$2"'
-    found = subprocess.run(
-        ["bash", "-c", prints, "bash", commands.ROOT, python], capture_output=True, text=True, check=True
-    )
-    (venv / ".installed").write_text(f"{found.stdout.strip()} test\n")
-    return commands.environment() | {"IRG_VENV": str(venv), "WORKDIR": str(tmp_path / "run"), "RECORDS": "16"}
+def environment(tmp_path, installed):
+    return installed("test") | {"WORKDIR": str(tmp_path / "run"), "RECORDS": "16"}
 
 
 def run(environment):

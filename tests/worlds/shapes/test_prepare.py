@@ -21,7 +21,9 @@ from irg_jax.data.config import (
     WorldConfig,
 )
 from irg_jax.data.conversation import Image, Text
+from irg_jax.data.factory import CONVERSATIONS
 from irg_jax.data.sources.trajectories import open_source
+from irg_jax.worlds.shapes.base import folders
 from irg_jax.worlds.shapes.prepare import prepare
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests import tiny
@@ -51,9 +53,9 @@ def prepared(tmp_path_factory):
     return config
 
 
-def modification_times(config):
-    folders = (pathlib.Path(config.sources["shapes"].dir), pathlib.Path(config.tokenizer))
-    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
+def modification_times(config, *sources):
+    built = (config.tokenizer, *(config.sources[name].dir for name in sources or ("shapes",)))
+    return {path: path.stat().st_mtime_ns for folder in map(pathlib.Path, built) for path in folder.iterdir()}
 
 
 def test_the_data_set_and_a_tokenizer_of_its_training_texts_are_built(prepared, tmp_path):
@@ -65,6 +67,21 @@ def test_the_data_set_and_a_tokenizer_of_its_training_texts_are_built(prepared, 
     assert (pathlib.Path(prepared.tokenizer) / "tokenizer.json").read_bytes() == (
         expected.directory / "tokenizer.json"
     ).read_bytes()
+
+
+def test_the_data_of_a_base_are_built_and_their_texts_are_learned_by_the_tokenizer(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_LABELLED", {"train": 4, "held_out": 2})
+    world = dataclasses.replace(WORLD, vocab=500, manners=("geneval", "oneig"))
+    formats = {"understanding": "llava", "painting": "text_to_image", "editing": "editing"}
+    sources = {name: SourceConfig(form, str(tmp_path / name), world) for name, form in formats.items()}
+    config = data_config(tmp_path, sources=sources, mixture=(MixtureEntry("painting", "painting", 1.0, False),))
+    prepare(config)
+    assert all(len(CONVERSATIONS[source.format](source.dir)) == WORLD.train for source in sources.values())
+    words = tokenizer.Tokenizer(config.tokenizer)
+    assert len(words.encode("What is seen?")) <= 4 and len(words.encode(" northwest")) == 1
+    before = modification_times(config, *sources)
+    prepare(config)
+    assert modification_times(config, *sources) == before
 
 
 def test_preparing_again_changes_nothing(prepared):
