@@ -1,4 +1,4 @@
-"""Samples about a model's own pictures: ``python -m irg_jax.worlds.shapes.base --out DIR --count 12000``.
+"""Samples about a model's own pictures: ``python -m irg_jax.worlds.shapes.base --out DIR --count 10000``.
 
 Writes DIR/captions.txt, texts to paint by, one a line. Once ``irg_jax.generate --task text_to_image`` has painted them,
 the same command with --pictures writes DIR/samples/understanding and DIR/samples/editing from what the reader sees in
@@ -20,7 +20,7 @@ from irg_jax.worlds.shapes.scene import MANNERS
 
 FLAGS = flags.FlagValues()  # of this command alone, so that any program can import this module
 _OUT = flags.DEFINE_string("out", None, "folder for the texts and the samples", required=True, flag_values=FLAGS)
-_COUNT = flags.DEFINE_integer("count", 12_000, "number of pictures", lower_bound=1, flag_values=FLAGS)
+_COUNT = flags.DEFINE_integer("count", 10_000, "number of pictures", lower_bound=1, flag_values=FLAGS)
 _SEED = flags.DEFINE_integer("seed", 100, "of the texts", lower_bound=0, flag_values=FLAGS)
 _PICTURES = flags.DEFINE_string("pictures", None, "folder of the painted pictures", flag_values=FLAGS)
 

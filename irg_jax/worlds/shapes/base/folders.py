@@ -1,6 +1,7 @@
 """Writes the data of a base model to disk, each kind into a folder of its own."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -34,6 +35,8 @@ _GROUP = 50  # rows of a row group: whoever reads one row reads its whole group
 _PARTS_OF_A_PROCESS = 2  # fewer are made sooner than a process starts
 
 _OF_EDITS = pa.schema([("image_list", pa.list_(pa.binary())), ("instruction_list", pa.list_(pa.list_(pa.string())))])
+
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"  # of NumPy's products
 
 T = TypeVar("T")
 
@@ -218,8 +221,22 @@ def _in_parts(make: Callable[[int, Plans, range], T], seed: int, plans: Plans, c
         return
     # Spawned: jax has threads, which a fork does not survive.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _one_blas_thread(), concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield from pool.map(of_part, parts)
+
+
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """For processes that are started meanwhile: with more, they would wait for each other most of the time."""
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_BLAS_THREADS]
+        else:
+            os.environ[_BLAS_THREADS] = before
 
 
 _WRITERS: dict[str, Callable[[Path, int, Plans, int], None]] = {
