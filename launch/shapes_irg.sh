@@ -24,7 +24,8 @@ workdir=${WORKDIR:-$root/runs/shapes_irg} base=${BASE:-$root/irg_jax/pretrained/
 
 use_environment test # whose extra has the client that asks the oracle
 mkdir -p "$workdir"
-python -m irg_jax.worlds.shapes --out "$workdir/data/shapes" --train "${RECORDS:-8000}" --prompts "$workdir/prompts.txt"
+python -m irg_jax.worlds.shapes --out "$workdir/data/shapes" --train "${RECORDS:-8000}" \
+  --manners geneval,wise,tiif,genai_bench,oneig --prompts "$workdir/prompts.txt"
 
 if [[ ! -e $workdir/data/own ]]; then
   # The oracle prints its address once it listens, at a port that is free.
