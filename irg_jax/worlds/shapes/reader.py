@@ -43,8 +43,8 @@ _EXECUTIONS = tuple(
     for edge in ((), ("blurred",), ("ragged",))
     for fade in ((), ("faded",))
 )
-# By how much closer to the pixels the renderings of an execution have to be than those of one with a flaw less. Those of
-# the world's flawed pictures are so by 1.7 at least; a model's attempt at a good one is often just on the other side.
+# By how much closer to the pixels the renderings of an execution have to be than those of one with a flaw less. In the
+# world's flawed pictures they are so by 1.7 at least; a model's attempt at a good one is often just on the other side.
 _HANDICAPS = np.array([1.5 ** len(execution & set(FLAWS)) for execution in _EXECUTIONS])
 
 
