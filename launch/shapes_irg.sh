@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The paper's pipeline on the shapes world, from a fresh clone: the base paints its own weak images for prompts in five manners,
-# the world's oracle, asked over HTTP as a hosted teacher would be, plans, improves the images and reflects on both, and
-# both stages are trained on what that gives and evaluated with controls. A quarter of an hour on two CPU cores.
+# The paper's pipeline on the shapes world, from a fresh clone: the base paints its own weak images for training prompts
+# in the manners of five benchmarks, the world's oracle, asked over HTTP as a hosted teacher would be, plans, improves the
+# images and reflects on both, and both stages are trained on what that gives and evaluated with controls. A quarter of an
+# hour on two CPU cores.
 #
 # usage: launch/shapes_irg.sh [ARGUMENT...]
 #

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from irg_jax.core.errors import UserError
-from irg_jax.reporting.controls import OF_BENCHMARK, difference, rows
+from irg_jax.reporting.controls import OF_BENCHMARK, difference, figures, rows
 from irg_jax.reporting.controls import summarise as summarise_controls
 from irg_jax.reporting.load import Run, Sample
 from irg_jax.reporting.perception import Reading, judge, summarise
@@ -96,8 +96,8 @@ def summarise_run(run: Run, scores: Sequence[SampleScore | None]) -> dict[str, A
         "checkpoints": sorted({sample.checkpoint for sample in run.samples}),
         "steps": sorted({sample.step for sample in run.samples}),
         "initial_target": run.initial_target,
-        "turn1": _turn_summary(scored, 0),
-        "turn2": _turn_summary(scored, 1),
+        "turn1": _turn_summary(scored, 0) | _figures(items, "turn1"),
+        "turn2": _turn_summary(scored, 1) | _figures(items, "turn2"),
         "change": _change(scored) | {"overall": difference(rows(items, "turn1"), rows(items, "turn2"))},
         "controls": summarise_controls(items),
         "kept": _mean([score.kept for score in scored if score.kept is not None]),
@@ -125,16 +125,19 @@ def _turn_summary(scored: Sequence[SampleScore], turn: int) -> dict[str, Any]:
         groups = {name: [score.turns[turn].correct for score in scored if score.kind == name] for name in names}
         by_manner[manner] = {name: share(sum(hits), len(hits)) for name, hits in groups.items() if hits}
     kinds = {name: hits for found in by_manner.values() for name, hits in found.items()}
-    details = [score.turns[turn].detail for score in scored]
-    # Of each benchmark in whose manner the prompts are.
-    manners = {manner: _mean([x["share"] for x in found.values()]) for manner, found in by_manner.items() if found}
     return {
         "kinds": kinds,
-        "manners": manners,
-        "overall": _mean([mean for mean in manners.values() if mean is not None]),
+        # Of each benchmark in whose manner the prompts are.
+        "manners": {
+            manner: _mean([x["share"] for x in found.values()]) for manner, found in by_manner.items() if found
+        },
         "pooled": share(sum(score.turns[turn].correct for score in scored), len(scored)),
-        "detail": sum(details) / len(details) if details else None,
     }
+
+
+def _figures(items: Sequence[Mapping[str, Any]], turn: str) -> dict[str, float | None]:
+    own = rows(items, turn)
+    return dict(figures(own)) if own else {"overall": None, "detail": None}
 
 
 def _change(scored: Sequence[SampleScore]) -> dict[str, Any]:

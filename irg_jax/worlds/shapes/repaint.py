@@ -29,7 +29,12 @@ def repaint(image: np.ndarray, scene: Scene) -> np.ndarray:
     Raises:
       UserError: the array is not such an image, or has no place for a planned object.
     """
-    seen, size = read_picture(image), image.shape[0]
+    return repaint_seen(image, read_picture(image), scene)
+
+
+def repaint_seen(image: np.ndarray, seen: SeenPicture, scene: Scene) -> np.ndarray:
+    """``repaint`` of an image that has been read already."""
+    size = image.shape[0]
     for thing in scene.objects:
         if thing.place not in centres(size):
             raise UserError(f"shapes: a picture of {size} pixels has no place {thing.place!r}; give a larger one")

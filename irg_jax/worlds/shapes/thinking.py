@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, in_words, with_article
 from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Picture
+from irg_jax.worlds.shapes.reader import SeenPicture
 from irg_jax.worlds.shapes.scene import Scene
 
 HEADINGS = (
@@ -87,6 +88,11 @@ class Seen:
 def seen_in(picture: Picture) -> Seen:
     """What there is to be seen in a picture of the world."""
     return Seen(picture.objects, picture.flaws, picture.word, picture.style)
+
+
+def seen_by_reader(read: SeenPicture, style: str) -> Seen:
+    """What the reader has found in a picture that was to be drawn in ``style``, one of ``STYLES``."""
+    return Seen(read.things, read.flaws_of(style), read.word, read.style)
 
 
 @dataclasses.dataclass(frozen=True)

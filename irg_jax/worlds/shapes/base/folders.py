@@ -191,7 +191,8 @@ def _own(pictures: Path, seed: int, plans: Plans, indices: range) -> list[tuple[
     found: list[tuple[tuple[tuple[str, ...], bytes], dict]] = []
     for index, task in zip(indices, tasks(seed, plans, indices), strict=True):
         turns, edit = own_samples(task, _painted(pictures / f"{index:05d}" / "image.png"), plans, index)
-        found.append(((turns, encode_png(edit.before)), _row(edit)))
+        row = _row(edit)
+        found.append(((turns, row["image_list"][0]), row))
     return found
 
 

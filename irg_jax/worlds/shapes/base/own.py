@@ -13,11 +13,11 @@ from irg_jax.worlds.shapes.base.painting import Edit, write_steps
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import turns_of_comparing, turns_of_seeing
 from irg_jax.worlds.shapes.reader import read_picture
-from irg_jax.worlds.shapes.repaint import repaint
+from irg_jax.worlds.shapes.repaint import repaint_seen
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import weak_picture
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import Seen, seen_in, write_plan, write_seen
+from irg_jax.worlds.shapes.thinking import seen_by_reader, seen_in, write_plan, write_seen
 
 _SEEING = 4  # one sample in so many says only what is seen
 
@@ -61,9 +61,9 @@ def own_samples(task: Task, picture: np.ndarray, plans: Plans, number: int) -> O
       UserError: the picture is of another size.
     """
     read, scene = read_picture(picture), task.scene
-    seen = Seen(read.things, read.flaws_of(scene.style), read.word, read.style)
+    seen = seen_by_reader(read, scene.style)
     steps = write_steps(compare_with_plan(read, scene.objects, scene.style))
     # Tasks alternate in fours.
     sees = number // 4 % _SEEING == 0
     turns = turns_of_seeing(seen, plans.places) if sees else turns_of_comparing(scene, seen, plans.places)
-    return OwnSamples(turns, Edit(picture, steps, repaint(picture, scene)))
+    return OwnSamples(turns, Edit(picture, steps, repaint_seen(picture, read, scene)))

@@ -50,7 +50,11 @@ def _spelled(rng: np.random.Generator, scene: Scene, split: str) -> Scene:
     while not word or split_of_word(word) != split:
         word = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=rng.integers(1, MOST_LETTERS + 1)))
     prompts = tuple(prompt.replace(f'"{scene.word}"', f'"{word}"') for prompt in scene.prompts)
-    return dataclasses.replace(scene, word=word, prompts=prompts)
+    checks = tuple(
+        dataclasses.replace(check, question=check.question.replace(f"the word {scene.word}?", f"the word {word}?"))
+        for check in scene.checks
+    )
+    return dataclasses.replace(scene, word=word, prompts=prompts, checks=checks)
 
 
 def weaker_picture(rng: np.random.Generator, scene: Scene, size: int) -> Picture:

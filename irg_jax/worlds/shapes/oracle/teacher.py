@@ -13,7 +13,7 @@ from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.repaint import repaint
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import Seen, write_reflection
+from irg_jax.worlds.shapes.thinking import seen_by_reader, write_reflection
 
 # The wording of the shipped templates of irg_jax.curate.
 _REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n\n(.*)\n")
@@ -60,6 +60,5 @@ class Teacher:
             raise UserError(f"the good picture for {prompt!r} does not show what its record plans")
         if len(question.pictures) == 1:
             return Text(record.thinking1)
-        read = read_picture(pixels(question.pictures[0]))
-        seen = Seen(read.things, read.flaws_of(scene.style), read.word, read.style)
+        seen = seen_by_reader(read_picture(pixels(question.pictures[0])), scene.style)
         return Text(write_reflection(scene, seen, tuple(centres(len(good)))))

@@ -15,6 +15,7 @@ from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, centres, in_
 from irg_jax.worlds.shapes.prompts import parse_prompt
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
+from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
 from irg_jax.worlds.shapes.score import compare_with_plan, score_image
 from irg_jax.worlds.shapes.thinking import (
     HEADINGS,
@@ -208,6 +209,9 @@ def test_words_are_random_letters_of_the_split():
         assert len(set(words) - set(WORDS)) > len(words) / 3
         assert {split_of_word(word) for word in words} == {split}
         assert all(f'"{scene.word}"' in prompt for scene in scenes if scene.word for prompt in scene.prompts)
+        # The checks ask for the same word.
+        drawn = ((improved_picture(weak_picture(np.random.default_rng(0), s, 32), s), s) for s in scenes if s.word)
+        assert all(score_image(render(picture), scene).correct for picture, scene in drawn)
 
 
 def test_labels_vary_and_the_splits_share_no_picture():
