@@ -79,5 +79,5 @@ def _pixels(record: Trajectory) -> np.ndarray:
 
 def _judged(record: Trajectory, thinking2: str, complete: bool) -> dict[str, object]:
     scene = Scene.from_json(record.scene)
-    reading = judge(read_picture(_pixels(record)), scene.objects, thinking2, scene.style)
+    reading = judge(read_picture(_pixels(record)), scene.plan, thinking2)
     return {"key": record.key, **to_record(reading), "complete": complete, "thinking2": thinking2}

@@ -12,10 +12,10 @@ from typing import Any
 from irg_jax.reporting.shares import share
 from irg_jax.worlds.shapes.faults import FAULT_KINDS, Fault
 from irg_jax.worlds.shapes.objects import PlacedObject
-from irg_jax.worlds.shapes.picture import STYLES
+from irg_jax.worlds.shapes.picture import STYLES, Content
 from irg_jax.worlds.shapes.reader import SeenPicture
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import parse_reflection
+from irg_jax.worlds.shapes.thinking import parse_reflection, said
 
 # Kinds of faults of what nobody planned.
 _UNPLANNED = {"extra", "too many"}
@@ -46,24 +46,20 @@ class Reading:
         return {fault for fault in self.faults or () if fault.kind == kind} <= (self.named or frozenset())
 
 
-def judge(
-    picture: SeenPicture, planned: Sequence[PlacedObject] | None, thinking2: str, style: str = STYLES[0]
-) -> Reading:
+def judge(picture: SeenPicture, planned: Content | None, thinking2: str) -> Reading:
     """Judges a thinking 2.
 
     Args:
       picture: what the picture shows.
       planned: its plan; None where there is none.
       thinking2: any text.
-      style: in which it was to be drawn, one of ``picture.STYLES``.
     """
-    said = parse_reflection(thinking2)
+    reflection = parse_reflection(thinking2)
+    shown = picture.content(planned.style if planned else STYLES[0])
     return Reading(
-        said is not None
-        and said.seen == frozenset(picture.things)
-        and said.flaws == frozenset(picture.flaws_of(style)),
-        None if planned is None else compare_with_plan(picture, planned, style),
-        None if said is None else said.faults,
+        reflection is not None and reflection.seen == said(shown),
+        None if planned is None else compare_with_plan(picture, planned),
+        None if reflection is None else reflection.faults,
     )
 
 
@@ -90,7 +86,7 @@ def summarise(readings: Sequence[Reading]) -> dict[str, Any]:
 
 
 def to_record(reading: Reading) -> dict[str, Any]:
-    """A reading as JSON values: faults by kind with the planned and the seen object, None where there is none."""
+    """A reading as JSON values: faults by kind with what is planned and what is seen, None where there is nothing."""
     named = None if reading.named is None else sorted(map(dataclasses.asdict, reading.named), key=str)
     faults = None if reading.faults is None else list(map(dataclasses.asdict, reading.faults))
     return {"seen": reading.seen, "exact": reading.exact, "faults": faults, "named": named}
@@ -110,7 +106,7 @@ def _fault(values: Mapping[str, Any]) -> Fault:
     if values["kind"] not in FAULT_KINDS:
         raise ValueError(f"{values['kind']!r} is not a kind of fault")
     sides = (values["planned"], values["seen"])
-    return Fault(values["kind"], *(None if side is None else PlacedObject(**side) for side in sides))
+    return Fault(values["kind"], *(PlacedObject(**side) if isinstance(side, Mapping) else side for side in sides))
 
 
 def _kinds(reading: Reading) -> set[str]:

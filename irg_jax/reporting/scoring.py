@@ -67,8 +67,8 @@ def score_sample(sample: Sample, controls: Mapping[str, Image.Image] = MappingPr
     return SampleScore(
         _kind(scene.manner, scene.kind),
         scores,
-        judge(scores[0].seen, plan, sample.turns[1].thinking, scene.style),
-        None if plan is None else kept(scores[0].seen, scores[1].seen, plan),
+        judge(scores[0].seen, plan, sample.turns[1].thinking),
+        None if plan is None else kept(scores[0].seen, scores[1].seen, plan.things),
         split_of(scene.objects) == "held_out",
         {name: score_image(np.asarray(picture), scene) for name, picture in controls.items()},
     )

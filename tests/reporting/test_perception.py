@@ -10,16 +10,17 @@ from irg_jax.reporting import perception_table
 from irg_jax.reporting.perception import Reading, from_record, judge, summarise, to_record
 from irg_jax.worlds.shapes.faults import Fault, compare, draw_weak
 from irg_jax.worlds.shapes.objects import PlacedObject, centres
-from irg_jax.worlds.shapes.picture import Drawing, Picture
+from irg_jax.worlds.shapes.picture import Content, Drawing, Picture
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
-from irg_jax.worlds.shapes.thinking import Seen, write_reflection
+from irg_jax.worlds.shapes.thinking import write_reflection
 from tests.worlds.shapes.drawing import plan
 
 CIRCLE = PlacedObject("red", "circle", "northwest")
 CROSS = PlacedObject("blue", "cross", "southeast")
 GREEN = PlacedObject("green", "circle", "northwest")
 PLACES = tuple(centres(32))
+BOTH = Content((CIRCLE, CROSS))
 MISSING, MISCOLOURED = Fault("missing", CROSS), Fault("miscoloured", CIRCLE, GREEN)
 EXTRA, BLURRED = Fault("extra", None, CROSS), Fault("blurred")
 
@@ -29,7 +30,7 @@ def read(*shown, flaws=()):
 
 
 def reflect(planned, shown, flaws=()):
-    return write_reflection(plan(*planned), Seen(tuple(shown), flaws), PLACES)
+    return write_reflection(plan(*planned.things), Content(tuple(shown), flaws), PLACES)
 
 
 def reading(faults=(), named=(), seen=True):
@@ -46,7 +47,7 @@ def reading(faults=(), named=(), seen=True):
     ],
 )
 def test_a_true_reflection_sees_and_names_all_of_a_picture(shown, flaws, faults):
-    picture, planned = read(*shown, flaws=flaws), [CIRCLE, CROSS]
+    picture, planned = read(*shown, flaws=flaws), BOTH
     judged = judge(picture, planned, reflect(planned, shown, flaws))
     assert judged == reading(faults, faults) and judged.exact
     false = judge(picture, planned, reflect(planned, [CROSS], ("ragged",)))
@@ -55,14 +56,24 @@ def test_a_true_reflection_sees_and_names_all_of_a_picture(shown, flaws, faults)
 
 def test_a_flat_picture_needs_no_outlines():
     picture, scene = read_picture(render(Picture((Drawing(CIRCLE),), style="flat"))), plan(CIRCLE)
-    text = write_reflection(dataclasses.replace(scene, style="flat"), Seen((CIRCLE,), style="flat"), PLACES)
-    as_planned, as_outlined = (judge(picture, [CIRCLE], text, style) for style in ("flat", "outlined"))
+    text = write_reflection(dataclasses.replace(scene, style="flat"), Content((CIRCLE,), style="flat"), PLACES)
+    as_planned, as_outlined = (judge(picture, Content((CIRCLE,), style=style), text) for style in ("flat", "outlined"))
     assert as_planned.seen and as_planned.exact
     assert not as_outlined.seen and as_outlined.faults == (Fault("no outlines"),) and not as_outlined.exact
 
 
+def test_words_are_judged_too():
+    picture = read_picture(render(Picture((Drawing(CIRCLE),), word="CUT")))
+    scene = dataclasses.replace(plan(CIRCLE), word="CAT")
+    for word, right in (("CUT", True), ("CAT", False)):
+        judged = judge(picture, scene.plan, write_reflection(scene, Content((CIRCLE,), word=word), PLACES))
+        assert (judged.seen, judged.exact) == (right, right)
+        assert judged.faults == (Fault("wrong word", "CAT", "CUT"),)
+        assert from_record(json.loads(json.dumps(to_record(judged)))) == judged
+
+
 def test_what_is_seen_and_what_is_named_are_judged_apart():
-    picture, planned = read(GREEN, CROSS), [CIRCLE, CROSS]
+    picture, planned = read(GREEN, CROSS), BOTH
     text = reflect(planned, [GREEN, CROSS])
     sentence = "The circle northwest is green instead of red."
     assert sentence in text
@@ -76,8 +87,8 @@ def test_what_is_seen_and_what_is_named_are_judged_apart():
 
 def test_a_text_in_another_form_says_nothing_and_without_a_plan_nothing_is_compared():
     picture = read(CIRCLE)
-    assert judge(picture, [CIRCLE], "a red circle") == reading((), None, seen=False)
-    unplanned = judge(picture, None, reflect([CIRCLE], [CIRCLE]))
+    assert judge(picture, Content((CIRCLE,)), "a red circle") == reading((), None, seen=False)
+    unplanned = judge(picture, None, reflect(Content((CIRCLE,)), [CIRCLE]))
     assert unplanned.seen and unplanned.faults is None and not unplanned.exact
 
 
@@ -147,6 +158,6 @@ def test_judging_agrees_with_the_comparison_that_writes_the_texts():
     """On weak pictures with everything that a plan leaves open drawn at random."""
     rng = np.random.default_rng(0)
     for _ in range(20):
-        weak = draw_weak(rng, [CIRCLE, CROSS], PLACES)
-        judged = judge(read_picture(render(weak)), [CIRCLE, CROSS], "")
-        assert judged.faults == compare([CIRCLE, CROSS], weak.objects, weak.flaws)
+        weak = draw_weak(rng, BOTH, PLACES)
+        judged = judge(read_picture(render(weak)), BOTH, "")
+        assert judged.faults == compare(BOTH, weak.content)

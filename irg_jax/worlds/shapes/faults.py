@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from irg_jax.worlds.shapes.lettering import LETTERS
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject
-from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Drawing, Picture, draw_background, draw_freely
+from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Content, Drawing, Picture, draw_background, draw_freely
 
 FAULT_KINDS = (
-    "missing", "extra", "miscoloured", "misshapen", "replaced", "misplaced", "too few", "too many", *FLAWS,
+    "missing", "extra", "miscoloured", "misshapen", "replaced", "misplaced", "too few", "too many",
+    "wrong word", "wrong style", *FLAWS,
 )  # fmt: skip
 # Percentage of weak pictures in which so many faults are planted.
 FAULTS_PERCENT = (25, 35, 25, 15)
@@ -22,33 +24,45 @@ class Fault:
 
     Attributes:
       kind: one of ``FAULT_KINDS``.
-      planned: the object as planned; None where it was not planned, and for flaws.
-      seen: the object as it is; None where nothing is there, and for flaws.
+      planned: the object, word or style as planned; None where it was not planned, and for flaws.
+      seen: the object, word or style as it is; None where nothing is there, and for flaws.
     """
 
     kind: str
-    planned: PlacedObject | None = None
-    seen: PlacedObject | None = None
+    planned: PlacedObject | str | None = None
+    seen: PlacedObject | str | None = None
 
     @property
     def is_flaw(self) -> bool:
         """Whether it is of the execution of the picture, and not of what the picture shows."""
         return self.kind in FLAWS
 
+    def sides(self) -> tuple[PlacedObject | None, PlacedObject | None]:
+        """The planned and the seen object of a fault of an object."""
+        assert not isinstance(self.planned, str) and not isinstance(self.seen, str), self.kind
+        return self.planned, self.seen
 
-def compare(
-    planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], flaws: Iterable[str] = ()
-) -> tuple[Fault, ...]:
-    """The faults of a picture against its plan: of the planned objects in order, of unplanned ones, then the flaws.
+
+def compare(planned: Content, seen: Content) -> tuple[Fault, ...]:
+    """The faults of a picture against its plan: of objects, planned ones first, of word and style, then the flaws.
 
     Each place is compared first. What is missing in one place and found, alike, in a place without a plan is misplaced;
-    of several alike, one missing is one too few, and one more than planned is one too many.
+    of several alike, one missing is one too few, and one more than planned is one too many. Where outlines are missing,
+    that is the fault, and not the style.
 
     Args:
       planned: the plan.
       seen: what the picture shows; of two objects in the same place the first counts.
-      flaws: of its execution.
     """
+    faults = _of_objects(planned.things, seen.things)
+    if seen.word != planned.word:
+        faults.append(Fault("wrong word", planned.word or None, seen.word or None))
+    if seen.style != planned.style and seen.things and "no outlines" not in seen.flaws:
+        faults.append(Fault("wrong style", planned.style, seen.style))
+    return (*faults, *(Fault(flaw) for flaw in FLAWS if flaw in seen.flaws))
+
+
+def _of_objects(planned: Sequence[PlacedObject], seen: Iterable[PlacedObject]) -> list[Fault]:
     at: dict[str, PlacedObject] = {}
     for thing in seen:
         at.setdefault(thing.place, thing)
@@ -68,9 +82,7 @@ def compare(
             faults.append(Fault("misplaced", thing, stray))
         else:
             faults.append(Fault("too few" if looks.count(_look(thing)) > 1 else "missing", thing))
-    faults += [Fault("too many" if _look(stray) in looks else "extra", None, stray) for stray in strays]
-    have = set(flaws)
-    return (*faults, *(Fault(flaw) for flaw in FLAWS if flaw in have))
+    return faults + [Fault("too many" if _look(stray) in looks else "extra", None, stray) for stray in strays]
 
 
 def _difference(planned: PlacedObject, seen: PlacedObject) -> str:
@@ -83,54 +95,64 @@ def _look(thing: PlacedObject) -> tuple[str, str]:
     return thing.colour, thing.shape
 
 
-def draw_weak(
-    rng: np.random.Generator,
-    planned: Sequence[PlacedObject],
-    places: Sequence[str],
-    word: str = "",
-    style: str = STYLES[0],
-) -> Picture:
+def draw_weak(rng: np.random.Generator, plan: Content, places: Sequence[str]) -> Picture:
     """A random weak picture of a plan: everything left open drawn at random, and 0 to 3 faults planted.
 
-    Half of them are of content, half of execution. An object has one fault at most, and one object stays at least.
+    Half of them are of content, half of execution. An object has one fault at most, and so have the word and the style;
+    one object stays at least. A style is only changed where another than the usual one is planned. A picture that shall
+    be flat cannot lack outlines, and one that shall not be outlined has two flaws at most.
 
     Args:
       rng: decides everything.
-      planned: the plan.
+      plan: what a good picture would show.
       places: of the canvas in which objects may be, in reading order.
-      word: to be written, and always right.
-      style: of the picture; a flat one cannot lack outlines, and one that is not outlined has two flaws at most.
     """
-    drawings = {thing.place: draw_freely(rng, thing) for thing in planned}
+    drawings = {thing.place: draw_freely(rng, thing) for thing in plan.things}
     background, noise = draw_background(rng), int(rng.integers(1 << 32))
-    touched: set[str] = set()  # places that a fault has changed
-    flaws: set[str] = set()
+    weak = _Weak(plan, drawings, plan.word, plan.style)
     for _ in range(int(np.searchsorted(np.cumsum(FAULTS_PERCENT), rng.integers(100), side="right"))):
-        if rng.integers(2) or not _plant(rng, planned, places, drawings, touched):
-            left = _possible_flaws(flaws, style)
+        if rng.integers(2) or not _plant(rng, weak, places):
+            left = weak.possible_flaws()
             if left:
-                flaws.add(left[rng.integers(len(left))])
+                weak.flaws.add(left[rng.integers(len(left))])
     ordered = tuple(drawings[place] for place in places if place in drawings)
-    return Picture(ordered, background, tuple(flaw for flaw in FLAWS if flaw in flaws), noise, word, style)
+    flaws = tuple(flaw for flaw in FLAWS if flaw in weak.flaws)
+    return Picture(ordered, background, flaws, noise, weak.word, weak.style)
 
 
-def _possible_flaws(flaws: set[str], style: str) -> list[str]:
-    """The flaws that a picture with ``flaws`` can have besides."""
-    if style != "outlined" and len(flaws) == 2:  # with one more, shapes without dark outlines could not be told apart
-        return []
-    exclusive = _EXCLUSIVE if flaws & _EXCLUSIVE else set()
-    outlines = {"no outlines"} if style == "flat" else set()
-    return [flaw for flaw in FLAWS if flaw not in flaws | exclusive | outlines]
+@dataclasses.dataclass
+class _Weak:
+    """A picture into which faults are being planted.
+
+    Attributes:
+      plan: of it.
+      drawings: its objects by place.
+      word: written in it.
+      style: of it.
+      touched: places that a fault has changed.
+      flaws: of its execution.
+    """
+
+    plan: Content
+    drawings: dict[str, Drawing]
+    word: str
+    style: str
+    touched: set[str] = dataclasses.field(default_factory=set)
+    flaws: set[str] = dataclasses.field(default_factory=set)
+
+    def possible_flaws(self) -> list[str]:
+        """The flaws that it can have besides."""
+        plain = self.plan.style == STYLES[0]
+        if not plain and len(self.flaws) == 2:  # one more, and shapes without dark outlines could not be told apart
+            return []
+        exclusive = _EXCLUSIVE if self.flaws & _EXCLUSIVE else set()
+        outlines = {"no outlines"} if self.plan.style == "flat" or self.style != self.plan.style else set()
+        return [flaw for flaw in FLAWS if flaw not in self.flaws | exclusive | outlines]
 
 
-def _plant(
-    rng: np.random.Generator,
-    planned: Sequence[PlacedObject],
-    places: Sequence[str],
-    drawings: dict[str, Drawing],
-    touched: set[str],
-) -> bool:
-    """Plants one fault of content into ``drawings``; False where there is nothing left that could be changed."""
+def _plant(rng: np.random.Generator, weak: _Weak, places: Sequence[str]) -> bool:
+    """Plants one fault of content; False where there is nothing left that could be changed."""
+    planned, drawings, touched = weak.plan.things, weak.drawings, weak.touched
     intact = [thing for thing in planned if thing.place not in touched]
     free = [place for place in places if place not in drawings and place not in touched]
     ways: list[Callable[[], None]] = []
@@ -160,6 +182,17 @@ def _plant(
         drawings[new] = dataclasses.replace(drawing, thing=dataclasses.replace(drawing.thing, place=new))
         touched.update((old, new))
 
+    def misspell() -> None:
+        at = int(rng.integers(len(weak.word)))
+        others = [letter for letter in LETTERS if letter != weak.word[at]]
+        letter = others[rng.integers(len(others))]
+        weak.word = "" if rng.integers(4) == 0 else weak.word[:at] + letter + weak.word[at + 1 :]
+
+    def restyle() -> None:
+        # What becomes flat has lost its outlines, which is a flaw of its own.
+        others = [style for style in STYLES if style not in (weak.style, "flat")]
+        weak.style = others[rng.integers(len(others))]
+
     if intact:
         ways += [lambda: change(colour=""), lambda: change(shape=""), lambda: change(colour="", shape="")]
     if intact and len(drawings) > 1:
@@ -168,6 +201,10 @@ def _plant(
         ways += [add, add]
     if intact and free:
         ways += [move, move]
+    if weak.word and weak.word == weak.plan.word:
+        ways += [misspell] * 3
+    if weak.style == weak.plan.style != STYLES[0] and "no outlines" not in weak.flaws:
+        ways += [restyle] * 3
     if not ways:
         return False
     ways[rng.integers(len(ways))]()

@@ -1,7 +1,6 @@
 """A picture: its objects with all that a plan leaves open, its background, and the flaws of its execution."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,6 +48,23 @@ class Background:
 
 
 @dataclasses.dataclass(frozen=True)
+class Content:
+    """What a picture shows, or what a plan asks for, as far as thinkings say it.
+
+    Attributes:
+      things: the objects.
+      flaws: of the execution, of ``FLAWS``; none in a plan.
+      word: that is written; empty for none.
+      style: one of ``STYLES``.
+    """
+
+    things: tuple[PlacedObject, ...]
+    flaws: tuple[str, ...] = ()
+    word: str = ""
+    style: str = STYLES[0]
+
+
+@dataclasses.dataclass(frozen=True)
 class Picture:
     """All that decides the pixels of a picture.
 
@@ -73,6 +89,11 @@ class Picture:
         """What a plan would say of it."""
         return tuple(drawing.thing for drawing in self.drawings)
 
+    @property
+    def content(self) -> Content:
+        """What thinkings say of it."""
+        return Content(self.objects, self.flaws, self.word, self.style)
+
 
 def draw_freely(rng: np.random.Generator, thing: PlacedObject) -> Drawing:
     """An object with everything that a plan leaves open drawn at random."""
@@ -89,25 +110,25 @@ def draw_background(rng: np.random.Generator) -> Background:
     return Background((red, green, blue), (slope[0], slope[1]), TEXTURES[rng.integers(len(TEXTURES))])
 
 
-def improve(picture: Picture, planned: Sequence[PlacedObject], word: str = "", style: str = STYLES[0]) -> Picture:
-    """The picture of ``planned`` that keeps all that is right in ``picture``: the image teacher.
+def improve(picture: Picture, plan: Content) -> Picture:
+    """The picture of ``plan`` that keeps all that is right in ``picture``: the image teacher.
 
     What is as planned, or only of the wrong colour or shape, keeps centre, size and tilt; what stands in the wrong
     place moves with its size and tilt; what is missing is drawn in the middle of its place; what nobody planned goes.
     The background stays, without noise, word and style are as planned, and the execution has no flaws.
     """
     at = {drawing.thing.place: drawing for drawing in picture.drawings}
-    places = {thing.place for thing in planned}
+    places = {thing.place for thing in plan.things}
     strays = [drawing for drawing in picture.drawings if drawing.thing.place not in places]
     drawings = []
-    for thing in planned:
+    for thing in plan.things:
         there = at.get(thing.place)
         if there is None:
             there = next((stray for stray in strays if _look(stray.thing) == _look(thing)), None)
             strays = [stray for stray in strays if stray is not there]
         kept = dataclasses.replace(there, thing=thing) if there else Drawing(thing)
         drawings.append(dataclasses.replace(kept, tilt=0) if thing.shape == "circle" else kept)
-    return Picture(tuple(drawings), picture.background, word=word, style=style)
+    return Picture(tuple(drawings), picture.background, word=plan.word, style=plan.style)
 
 
 def _look(thing: PlacedObject) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from irg_jax.worlds.shapes.objects import (
     centres,
     grid_side,
 )
-from irg_jax.worlds.shapes.picture import FLAWS, SIZES, STYLES, TILTS
+from irg_jax.worlds.shapes.picture import FLAWS, SIZES, STYLES, TILTS, Content
 from irg_jax.worlds.shapes.render import coverage
 from irg_jax.worlds.shapes.word_reader import read_word
 
@@ -99,7 +99,7 @@ class SeenPicture:
 
     Attributes:
       objects: sorted by place, in reading order.
-      flaws: of ``FLAWS``, in their order, as if outlines had been asked for (see ``flaws_of``); those of objects are
+      flaws: of ``FLAWS``, in their order, as if outlines had been asked for (see ``content``); those of objects are
         none where there is no object.
       background: colour of each pixel without texture and noise, float64 [S, S, 3].
       word: written below the objects; empty for none.
@@ -112,9 +112,10 @@ class SeenPicture:
     word: str = ""
     style: str = STYLES[0]
 
-    def flaws_of(self, style: str) -> tuple[str, ...]:
-        """The flaws of a picture that was to have a style: for a flat one, that there are no outlines is none."""
-        return tuple(flaw for flaw in self.flaws if not (style == "flat" and flaw == "no outlines"))
+    def content(self, style: str) -> Content:
+        """What thinkings say of a picture that was to have a style: that a flat one has no outlines is no flaw."""
+        flaws = tuple(flaw for flaw in self.flaws if not (style == "flat" and flaw == "no outlines"))
+        return Content(self.things, flaws, self.word, self.style)
 
     @property
     def things(self) -> tuple[PlacedObject, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from irg_jax.core.errors import UserError
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject
-from irg_jax.worlds.shapes.picture import STYLES
+from irg_jax.worlds.shapes.picture import STYLES, Content
 from irg_jax.worlds.shapes.relations import RELATIONS
 
 MANNERS = ("geneval", "wise", "tiif", "genai_bench", "oneig")
@@ -64,6 +64,11 @@ class Scene:
     word: str = ""
     style: str = STYLES[0]
     fact: str = ""
+
+    @property
+    def plan(self) -> Content:
+        """What its pictures shall show."""
+        return Content(self.objects, (), self.word, self.style)
 
     def to_json(self) -> str:
         """The scene as one line of JSON, the format of ``Trajectory.scene``; fields with their default are left out."""

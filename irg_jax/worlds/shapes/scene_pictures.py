@@ -10,9 +10,9 @@ from irg_jax.worlds.shapes.scene import Scene
 
 def weak_picture(rng: np.random.Generator, scene: Scene, size: int) -> Picture:
     """A random weak picture of the plan of a scene, for a canvas of ``size`` pixels; see ``faults.draw_weak``."""
-    return draw_weak(rng, scene.objects, open_places(size, scene.word), scene.word, scene.style)
+    return draw_weak(rng, scene.plan, open_places(size, scene.word))
 
 
 def improved_picture(picture: Picture, scene: Scene) -> Picture:
     """The good picture of the plan of a scene that keeps what is right in ``picture``; see ``picture.improve``."""
-    return improve(picture, scene.objects, scene.word, scene.style)
+    return improve(picture, scene.plan)

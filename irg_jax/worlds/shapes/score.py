@@ -7,8 +7,8 @@ import numpy as np
 
 from irg_jax.worlds.shapes.detail import detail
 from irg_jax.worlds.shapes.faults import Fault, compare
-from irg_jax.worlds.shapes.objects import PlacedObject, with_article
-from irg_jax.worlds.shapes.picture import STYLES
+from irg_jax.worlds.shapes.objects import with_article
+from irg_jax.worlds.shapes.picture import Content
 from irg_jax.worlds.shapes.questions import failed_checks
 from irg_jax.worlds.shapes.reader import SeenObject, SeenPicture, read_picture
 from irg_jax.worlds.shapes.relations import relative_position
@@ -81,6 +81,6 @@ def _unmet_count(wanted: Wanted, seen: Sequence[SeenObject]) -> list[str]:
     return []
 
 
-def compare_with_plan(seen: SeenPicture, planned: Sequence[PlacedObject], style: str = STYLES[0]) -> tuple[Fault, ...]:
-    """The faults of what was read from an image against a plan in a style, see ``faults.compare``."""
-    return compare(planned, seen.things, seen.flaws_of(style))
+def compare_with_plan(seen: SeenPicture, planned: Content) -> tuple[Fault, ...]:
+    """The faults of what was read from an image against a plan, see ``faults.compare``."""
+    return compare(planned, seen.content(planned.style))

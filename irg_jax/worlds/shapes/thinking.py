@@ -7,12 +7,11 @@ and only then, in a sentence each, what is wrong.
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, PLACES, SHAPES, PlacedObject, in_words, with_article
-from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Picture
-from irg_jax.worlds.shapes.reader import SeenPicture
+from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Content
 from irg_jax.worlds.shapes.scene import Scene
 
 HEADINGS = (
@@ -45,13 +44,15 @@ _FLAW_REMEDIES = {
     "noisy": "Clean the background.",
 }
 
+_STYLES = "|".join(STYLES)
 _COLOUR, _SHAPE, _PLACE = (f"({'|'.join(words)})" for words in (COLOURS, SHAPES, PLACES))
 _OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} {_PLACE}\b", re.IGNORECASE)
-_PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: ([^;]*?)(?:; [^;]*?)?\.\s*</think>\s*", re.DOTALL)
+_PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: ([^;]*?)(?:; ([^;]*?))?\.\s*</think>\s*", re.DOTALL)
+_EXTRAS = re.compile(rf"(?:the word ([A-Z]+)(?:, |$))?({_STYLES})?")
 _PARTS = re.compile(
     r"\s*<think>(.*?)" + "".join(rf"\n{re.escape(heading)}\n(.*?)" for heading in HEADINGS) + r"</think>\s*", re.DOTALL
 )
-_SEEN = re.compile(r"Seen: (.*?); (?:the word \w+, )?(\w+), (\w+), (\w+), (\w+)\.")
+_SEEN = re.compile(r"Seen: (.*?); (?:the word (\w+), )?(\w+), (\w+), (\w+), (\w+)\.")
 _SEEN_PLACE = re.compile(rf"{_PLACE} (?:nothing|{_COLOUR} {_SHAPE})")
 # Every sentence about content, and which words of it are of the planned and of the seen object, in the order colour,
 # shape, place: a number is a group of the pattern.
@@ -65,34 +66,14 @@ _SENTENCES: dict[str, tuple[str, tuple[int, int, int] | None, tuple[int, int, in
     "replaced": (rf"The {_COLOUR} {_SHAPE} {_PLACE} should be an? {_COLOUR} {_SHAPE}\.", (4, 5, 3), (1, 2, 3)),
     "misplaced": (rf"The {_COLOUR} {_SHAPE} is {_PLACE} instead of {_PLACE}\.", (1, 2, 4), (1, 2, 3)),
 }
+# Likewise for the word and the style.
+_OTHER_SENTENCES: tuple[tuple[re.Pattern, str, tuple[int | None, int | None]], ...] = (
+    (re.compile(r"The word is ([A-Z]+) instead of ([A-Z]+)\."), "wrong word", (2, 1)),
+    (re.compile(r"The word ([A-Z]+) is missing\."), "wrong word", (1, None)),
+    (re.compile(r"The word ([A-Z]+) is extra\."), "wrong word", (None, 1)),
+    (re.compile(rf"The objects are ({_STYLES}) instead of ({_STYLES})\."), "wrong style", (2, 1)),
+)
 _FAULTS = {kind: re.compile(pattern) for kind, (pattern, _, _) in _SENTENCES.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Seen:
-    """What a picture shows, in the words of thinkings.
-
-    Attributes:
-      things: its objects.
-      flaws: of its execution, of ``FLAWS``.
-      word: written in it; empty for none.
-      style: one of ``STYLES``.
-    """
-
-    things: tuple[PlacedObject, ...]
-    flaws: tuple[str, ...] = ()
-    word: str = ""
-    style: str = STYLES[0]
-
-
-def seen_in(picture: Picture) -> Seen:
-    """What there is to be seen in a picture of the world."""
-    return Seen(picture.objects, picture.flaws, picture.word, picture.style)
-
-
-def seen_by_reader(read: SeenPicture, style: str) -> Seen:
-    """What the reader has found in a picture that was to be drawn in ``style``, one of ``STYLES``."""
-    return Seen(read.things, read.flaws_of(style), read.word, read.style)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +81,20 @@ class Reflection:
     """What a thinking 2 says.
 
     Attributes:
-      seen: the objects that it says it sees, with None where it does not say so in the form of ``write_reflection``.
-      flaws: those of ``FLAWS`` that it says it sees; None likewise.
+      seen: what it says it sees; None where it does not say so in the form of ``write_reflection``. Where it sees no
+        outlines, it says nothing of the style, which is the first one then.
       faults: what it says is wrong; None if it neither names a fault nor says that nothing is wrong.
     """
 
-    seen: frozenset[PlacedObject] | None
-    flaws: frozenset[str] | None
+    seen: Content | None
     faults: frozenset[Fault] | None
+
+
+def said(seen: Content) -> Content:
+    """What can be said of a picture: the objects by place, and no style where there are no outlines."""
+    style = STYLES[0] if "no outlines" in seen.flaws else seen.style
+    things = sorted(seen.things, key=lambda thing: PLACES.index(thing.place))
+    return Content(tuple(things), tuple(flaw for flaw in FLAWS if flaw in seen.flaws), seen.word, style)
 
 
 def write_plan(scene: Scene) -> str:
@@ -116,16 +103,17 @@ def write_plan(scene: Scene) -> str:
     return f"<think> I plan {NUMBERS[len(scene.objects)]} {noun}: {_listing(scene)}. </think>"
 
 
-def parse_plan(text: str) -> list[PlacedObject] | None:
-    """The objects of a thinking 1 in order; None if ``text`` is not a complete plan in the format of ``write_plan``."""
+def parse_plan(text: str) -> Content | None:
+    """What a thinking 1 plans; None if ``text`` is not a complete plan in the format of ``write_plan``."""
     plan = _PLAN.fullmatch(text)
     objects = _listed(plan[2]) if plan else None
     if not plan or not objects or len(objects) >= len(NUMBERS) or plan[1] != NUMBERS[len(objects)]:
         return None
-    return objects
+    extras = _EXTRAS.fullmatch(plan[3] or "")
+    return Content(tuple(objects), (), extras[1] or "", extras[2] or STYLES[0]) if extras else None
 
 
-def write_reflection(scene: Scene, seen: Seen, places: Sequence[str]) -> str:
+def write_reflection(scene: Scene, seen: Content, places: Sequence[str]) -> str:
     """Thinking 2 about a weak picture, in the fixed four-part format.
 
     Args:
@@ -133,11 +121,11 @@ def write_reflection(scene: Scene, seen: Seen, places: Sequence[str]) -> str:
       seen: what the picture shows.
       places: of the canvas, in reading order.
     """
-    faults = compare(scene.objects, seen.things, seen.flaws)
+    faults = compare(scene.plan, seen)
     listed = _listing(scene)
     steps = " ".join(f"{i}. {remedy}" for i, remedy in enumerate(map(write_remedy, faults), 1)) or "1. Keep it."
     parts = (
-        f"<think> {write_seen(seen, places)} {write_verdict(scene.objects, seen, places)}",
+        f"<think> {write_seen(seen, places)} {write_verdict(scene.plan, seen, places)}",
         EXPLANATION,
         steps,
         f"{listed[0].upper()}{listed[1:]}. </think>",
@@ -145,34 +133,41 @@ def write_reflection(scene: Scene, seen: Seen, places: Sequence[str]) -> str:
     return parts[0] + "".join(f"\n{heading}\n{part}" for heading, part in zip(HEADINGS, parts[1:], strict=True))
 
 
-def write_seen(seen: Seen, places: Sequence[str]) -> str:
+def write_seen(seen: Content, places: Sequence[str]) -> str:
     """What a picture shows, place by place, and how it is executed."""
     at = {thing.place: thing for thing in seen.things}
     listed = ", ".join(f"{place} {_called(at.get(place))}" for place in places)
     words = [next((word for flaw, word in bad.items() if flaw in seen.flaws), good[0]) for good, bad in _ASPECTS]
-    if "no outlines" not in seen.flaws:
-        words[0] = seen.style
+    words[0] = _style(seen)
     if seen.word:
         words.insert(0, f"the word {seen.word}")
     return f"Seen: {listed}; {', '.join(words)}."
 
 
-def write_verdict(planned: Sequence[PlacedObject], seen: Seen, places: Sequence[str]) -> str:
+def write_verdict(planned: Content, seen: Content, places: Sequence[str]) -> str:
     """What follows from what is seen: the evidence against the plan, then the faults."""
-    faults = compare(planned, seen.things, seen.flaws)
-    return f"{write_evidence(planned, seen.things, places)} {write_faults(faults)}"
+    return f"{write_evidence(planned, seen, places)} {write_faults(compare(planned, seen))}"
 
 
-def write_evidence(planned: Sequence[PlacedObject], seen: Iterable[PlacedObject], places: Sequence[str]) -> str:
-    """What is seen against what is planned, object by object and word by word, then the places without a plan."""
-    at = {thing.place: thing for thing in seen}
+def write_evidence(planned: Content, seen: Content, places: Sequence[str]) -> str:
+    """What is seen against what is planned, object by object and word by word, then the places without a plan.
+
+    Of word and style only where a word, or another style than the usual one, is planned.
+    """
+    at = {thing.place: thing for thing in seen.things}
     checks = []
-    for thing in planned:
+    for thing in planned.things:
         there = at.get(thing.place)
         words = [(getattr(there, name) if there else "nothing", getattr(thing, name)) for name in ("colour", "shape")]
         verdicts = ", ".join(f"{a} for {b} {_verdict(a == b)}" for a, b in words)
         checks.append(f"{thing.colour} {thing.shape} {thing.place}, {verdicts}")
-    free = [place for place in places if place not in {thing.place for thing in planned}]
+    if planned.word:
+        word = seen.word or "nothing"
+        checks.append(f"the word {planned.word}, {word} for {planned.word} {_verdict(word == planned.word)}")
+    if planned.style != STYLES[0]:
+        style = _style(seen)
+        checks.append(f"{planned.style}, {style} for {planned.style} {_verdict(style == planned.style)}")
+    free = [place for place in places if place not in {thing.place for thing in planned.things}]
     elsewhere = ", ".join(f"{place} {_called(at.get(place))} {_verdict(place not in at)}" for place in free)
     return f"Planned: {'; '.join(checks)}." + (f" Elsewhere: {elsewhere}." if free else "")
 
@@ -192,25 +187,24 @@ def parse_reflection(text: str) -> Reflection | None:
     parts = _parts(text)
     if parts is None:
         return None
-    seen, flaws = _parse_seen(parts[0])
-    return Reflection(seen, flaws, _parse_faults(parts[0]))
+    return Reflection(_parse_seen(parts[0]), _parse_faults(parts[0]))
 
 
-def _parse_seen(opening: str) -> tuple[frozenset[PlacedObject] | None, frozenset[str] | None]:
+def _parse_seen(opening: str) -> Content | None:
     found = _SEEN.search(opening)
     if found is None:
-        return None, None
-    things = [_SEEN_PLACE.fullmatch(item) for item in found[1].split(", ")]
-    seen = None
-    if all(things):
-        seen = frozenset(PlacedObject(thing[2], thing[3], thing[1]) for thing in things if thing and thing[2])
-    flaws = set()
-    for word, (good, bad) in zip(found.groups()[1:], _ASPECTS, strict=True):
+        return None
+    places = [_SEEN_PLACE.fullmatch(item) for item in found[1].split(", ")]
+    if not all(places):
+        return None
+    things = tuple(PlacedObject(place[2], place[3], place[1]) for place in places if place and place[2])
+    words, flaws = found.groups()[2:], []
+    for word, (good, bad) in zip(words, _ASPECTS, strict=True):
         flaw = next((flaw for flaw, name in bad.items() if name == word), None)
         if flaw is None and word not in good:
-            return seen, None
-        flaws |= {flaw} if flaw else set()
-    return seen, frozenset(flaws)
+            return None
+        flaws += [flaw] if flaw else []
+    return said(Content(things, tuple(flaws), found[2] or "", words[0]))
 
 
 def _parse_faults(opening: str) -> frozenset[Fault] | None:
@@ -219,6 +213,9 @@ def _parse_faults(opening: str) -> frozenset[Fault] | None:
         for found in _FAULTS[kind].finditer(opening):
             sides = [PlacedObject(*(found[i] for i in side)) if side else None for side in (planned, seen)]
             faults.add(Fault(kind, *sides))
+    for pattern, kind, groups in _OTHER_SENTENCES:
+        for found in pattern.finditer(opening):
+            faults.add(Fault(kind, *(found[i] if i else None for i in groups)))
     faults |= {Fault(flaw) for flaw, sentence in _FLAW_SENTENCES.items() if sentence in opening}
     return frozenset(faults) if faults or NO_FAULT in opening else None
 
@@ -247,6 +244,11 @@ def _called(thing: PlacedObject | None) -> str:
     return f"{thing.colour} {thing.shape}" if thing else "nothing"
 
 
+def _style(seen: Content) -> str:
+    """The style, in a word; of what lacks outlines, that it does."""
+    return "bare" if "no outlines" in seen.flaws else seen.style
+
+
 def _verdict(right: bool) -> str:
     return "right" if right else "wrong"
 
@@ -255,7 +257,13 @@ def write_fault(fault: Fault) -> str:
     """The sentence that names a fault."""
     if fault.kind in FLAWS:
         return _FLAW_SENTENCES[fault.kind]
-    planned, seen = fault.planned, fault.seen
+    if fault.kind == "wrong style":
+        return f"The objects are {fault.seen} instead of {fault.planned}."
+    if fault.kind == "wrong word":
+        if fault.planned and fault.seen:
+            return f"The word is {fault.seen} instead of {fault.planned}."
+        return f"The word {fault.planned} is missing." if fault.planned else f"The word {fault.seen} is extra."
+    planned, seen = fault.sides()
     if planned is None:
         assert seen is not None
         if fault.kind == "extra":
@@ -278,7 +286,11 @@ def write_remedy(fault: Fault) -> str:
     """What to do about a fault, as one step."""
     if fault.kind in FLAWS:
         return _FLAW_REMEDIES[fault.kind]
-    planned, seen = fault.planned, fault.seen
+    if fault.kind == "wrong style":
+        return f"Make the objects {fault.planned}."
+    if fault.kind == "wrong word":
+        return f"Write the word {fault.planned}." if fault.planned else f"Remove the word {fault.seen}."
+    planned, seen = fault.sides()
     if planned is None:
         assert seen is not None
         return f"Remove the {_called(seen)} {seen.place}."

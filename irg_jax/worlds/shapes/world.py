@@ -13,7 +13,7 @@ from irg_jax.worlds.shapes.manners import MANNERS, draw_scene, write_prompt
 from irg_jax.worlds.shapes.objects import SIZE, centres
 from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
-from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_reflection
+from irg_jax.worlds.shapes.thinking import write_plan, write_reflection
 
 LICENCE = "Apache-2.0"  # of this package, whose code draws the images
 
@@ -60,7 +60,7 @@ def make_trajectory(
         prompt=prompt,
         thinking1=write_plan(scene),
         image1=encode_png(render(weak, size)),
-        thinking2=write_reflection(scene, seen_in(weak), tuple(centres(size))),
+        thinking2=write_reflection(scene, weak.content, tuple(centres(size))),
         image2=encode_png(render(improved_picture(weak, scene), size)),
         source="shapes",
         licence=LICENCE,

@@ -2,16 +2,18 @@
 
 import collections
 
+import numpy as np
 import pytest
 
-from irg_jax.worlds.shapes.faults import FAULT_KINDS, FAULTS_PERCENT, Fault, compare
+from irg_jax.worlds.shapes.faults import FAULT_KINDS, FAULTS_PERCENT, Fault, compare, draw_weak
 from irg_jax.worlds.shapes.objects import PlacedObject, centres
-from irg_jax.worlds.shapes.picture import FLAWS
+from irg_jax.worlds.shapes.picture import FLAWS, STYLES, Content
 from tests.worlds.shapes.drawing import draw
 
 RED, BLUE = PlacedObject("red", "circle", "northwest"), PlacedObject("blue", "square", "southeast")
 RED_TOO = PlacedObject("red", "circle", "northeast")
 GREEN = PlacedObject("green", "cross", "southwest")
+OF_WORDS_AND_STYLES = {"wrong word", "wrong style"}
 
 
 def at(thing, **changes):
@@ -36,13 +38,37 @@ def at(thing, **changes):
     ],
 )  # fmt: skip
 def test_a_picture_is_compared_with_its_plan(planned, seen, faults):
-    assert compare(planned, seen) == faults
-    assert compare(planned, seen, ("noisy", "blurred")) == (*faults, Fault("blurred"), Fault("noisy"))
+    assert compare(Content(planned), Content(seen)) == faults
+    flawed = Content(seen, ("noisy", "blurred"))
+    assert compare(Content(planned), flawed) == (*faults, Fault("blurred"), Fault("noisy"))
 
 
 def test_a_stray_object_explains_one_missing_object_only():
     south = at(RED, place="southwest")
-    assert compare((RED, RED_TOO), (south,)) == (Fault("misplaced", RED, south), Fault("too few", RED_TOO))
+    found = compare(Content((RED, RED_TOO)), Content((south,)))
+    assert found == (Fault("misplaced", RED, south), Fault("too few", RED_TOO))
+
+
+@pytest.mark.parametrize(
+    ("planned", "seen", "fault"),
+    [
+        (dict(word="CAT"), dict(word="CAT"), None),
+        (dict(word="CAT"), dict(word="CUT"), Fault("wrong word", "CAT", "CUT")),
+        (dict(word="CAT"), dict(), Fault("wrong word", "CAT", None)),
+        (dict(), dict(word="CUT"), Fault("wrong word", None, "CUT")),
+        (dict(style="flat"), dict(style="flat"), None),
+        (dict(style="flat"), dict(style="striped"), Fault("wrong style", "flat", "striped")),
+        (dict(), dict(style="striped"), Fault("wrong style", "outlined", "striped")),
+        # What lacks outlines looks flat, and that they are missing is all that is wrong with it.
+        (dict(style="striped"), dict(style="flat", flaws=("no outlines",)), Fault("no outlines")),
+    ],
+)
+def test_word_and_style_are_compared_too(planned, seen, fault):
+    assert compare(Content((RED,), **planned), Content((RED,), **seen)) == ((fault,) if fault else ())
+
+
+def test_a_picture_without_objects_has_no_style():
+    assert compare(Content((RED,), style="striped"), Content(())) == (Fault("missing", RED),)
 
 
 def test_only_flaws_are_of_the_execution():
@@ -50,7 +76,7 @@ def test_only_flaws_are_of_the_execution():
 
 
 def faults_of(drawn):
-    return compare(drawn.scene.objects, drawn.weak.objects, drawn.weak.flaws)
+    return compare(drawn.scene.plan, drawn.weak.content)
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -63,10 +89,24 @@ def test_the_number_of_faults_follows_its_percentages_and_every_kind_occurs(size
     # Three standard deviations of the largest share, in 2,000 draws, are 3.2 percent.
     assert [100 * numbers[number] / 2000 for number in range(4)] == pytest.approx(FAULTS_PERCENT, abs=3.2)
     assert sum(numbers.values()) == sum(numbers[number] for number in range(4)), "never more than three"
-    assert set(kinds) == set(FAULT_KINDS)
+    assert set(kinds) == set(FAULT_KINDS) - OF_WORDS_AND_STYLES, "GenEval's manner has neither"
     assert min(kinds.values()) > 10
     flaws = sum(kinds[kind] for kind in FLAWS) / sum(kinds.values())
     assert 0.45 < flaws < 0.6, "half of them are of the execution; a few more, where nothing can be changed"
+
+
+@pytest.mark.parametrize(("word", "style"), [("CAT", "outlined"), ("", "striped"), ("", "flat"), ("CAT", "flat")])
+def test_words_and_styles_are_planted_only_where_they_are_planned(word, style):
+    rng, plan, kinds = np.random.default_rng(0), Content((RED,), (), word, style), collections.Counter()
+    for _ in range(600):
+        weak = draw_weak(rng, plan, ("northwest", "northeast"))
+        faults = compare(plan, weak.content)
+        kinds.update(fault.kind for fault in faults)
+        assert len(faults) <= 3 and len(weak.word) in (0, len(word)) and weak.style in STYLES
+        if weak.style != style:
+            assert "no outlines" not in weak.flaws
+    assert (kinds["wrong word"] > 60) == bool(word)
+    assert (kinds["wrong style"] > 60) == (style != "outlined")
 
 
 def test_pictures_are_possible():
@@ -81,7 +121,7 @@ def test_pictures_are_possible():
 
 def test_the_improved_picture_has_no_faults_and_keeps_what_was_right():
     for scene, weak, improved in draw(600, seed=5):
-        assert compare(scene.objects, improved.objects, improved.flaws) == ()
+        assert compare(scene.plan, improved.content) == ()
         assert improved.background == weak.background
         before = {drawing.thing: drawing for drawing in weak.drawings}
         for drawing in improved.drawings:

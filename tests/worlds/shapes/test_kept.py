@@ -30,8 +30,8 @@ def test_the_worlds_second_pictures_keep_everything_and_a_fresh_drawing_hardly_a
     for index, (scene, weak, improved) in enumerate(draw(100, seed=2)):
         first = read(weak)
         own.append(kept(first, read(improved), scene.objects))
-        other = draw_weak(np.random.default_rng([99, index]), scene.objects, tuple(centres(32)))
-        fresh.append(kept(first, read(improve(other, scene.objects)), scene.objects))
+        other = draw_weak(np.random.default_rng([99, index]), scene.plan, tuple(centres(32)))
+        fresh.append(kept(first, read(improve(other, scene.plan)), scene.objects))
     assert np.mean(own) >= 0.98 and np.median(own) == 1.0
     assert 0.05 < np.mean(fresh) < 0.2
 

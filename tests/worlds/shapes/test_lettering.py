@@ -10,7 +10,7 @@ from irg_jax.worlds.shapes.draw import open_places
 from irg_jax.worlds.shapes.faults import draw_weak
 from irg_jax.worlds.shapes.lettering import GLYPHS, HEIGHT, LETTERS, WIDTH, ink
 from irg_jax.worlds.shapes.objects import PlacedObject
-from irg_jax.worlds.shapes.picture import Drawing, Picture, improve
+from irg_jax.worlds.shapes.picture import Content, Drawing, Picture, improve
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
 
@@ -45,18 +45,18 @@ def test_random_words_are_read_back_from_weak_and_good_pictures():
     rng = np.random.default_rng(2)
     for _ in range(30):
         word = "".join(rng.choice(LETTERS, rng.integers(1, 5)))
-        planned = [THING, PlacedObject("blue", "cross", "northeast")]
-        weak = draw_weak(rng, planned, open_places(32, word), word)
-        for picture in (weak, improve(weak, planned, word)):
+        planned = Content((THING, PlacedObject("blue", "cross", "northeast")), word=word)
+        weak = draw_weak(rng, planned, open_places(32, word))
+        for picture in (weak, improve(weak, planned)):
             seen = read_picture(render(picture))
-            assert (seen.word, seen.flaws) == (word, picture.flaws)
+            assert (seen.word, seen.flaws) == (picture.word, picture.flaws)
             assert set(seen.things) == set(picture.objects)
 
 
 def test_objects_in_the_southern_row_are_no_word():
     rng = np.random.default_rng(4)
     for _ in range(30):
-        planned = [PlacedObject("purple", "square", "southwest"), PlacedObject("blue", "cross", "southeast")]
+        planned = Content((PlacedObject("purple", "square", "southwest"), PlacedObject("blue", "cross", "southeast")))
         seen = read_picture(render(draw_weak(rng, planned, ("southwest", "southeast"))))
         assert seen.word == ""
 
@@ -73,4 +73,4 @@ def test_a_word_without_objects_is_read_and_is_none():
 
 def test_improving_a_picture_corrects_its_word():
     wrong = Picture((Drawing(THING),), word="CAR")
-    assert improve(wrong, [THING], "CAT") == dataclasses.replace(wrong, word="CAT")
+    assert improve(wrong, Content((THING,), word="CAT")) == dataclasses.replace(wrong, word="CAT")

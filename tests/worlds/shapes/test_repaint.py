@@ -24,7 +24,7 @@ def test_a_weak_picture_of_the_world_becomes_faultless_and_keeps_what_was_right(
         image = render(weak, size)
         first, painted = read_picture(image), repaint(image, scene)
         second = read_picture(painted)
-        assert compare_with_plan(second, scene.objects) == ()
+        assert compare_with_plan(second, scene.plan) == ()
         assert detail(painted, second) >= 0.9
         shares.append(kept(first, second, scene.objects))
     assert np.mean(shares) >= 0.98 and min(shares) > 0.9
@@ -54,7 +54,7 @@ def test_a_models_smeared_attempt_is_painted_cleanly():
         image = smear(render(weak), rng)
         painted = repaint(image, scene)
         second = read_picture(painted)
-        wrong += compare_with_plan(second, scene.objects) != ()
+        wrong += compare_with_plan(second, scene.plan) != ()
         shares.append(kept(read_picture(image), second, scene.objects))
         assert detail(painted, second) >= 0.9
     assert wrong == 0

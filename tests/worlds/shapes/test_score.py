@@ -28,9 +28,9 @@ def test_the_improved_picture_is_right_and_has_full_detail(split):
 def test_planted_faults_are_reported_exactly():
     wrong = 0
     for scene, picture, improved in draw(150, seed=5):
-        reported = compare_with_plan(read_picture(render(picture)), scene.objects)
-        wrong += reported != compare(scene.objects, picture.objects, picture.flaws)
-        assert compare_with_plan(read_picture(render(improved)), scene.objects) == ()
+        reported = compare_with_plan(read_picture(render(picture)), scene.plan)
+        wrong += reported != compare(scene.plan, picture.content)
+        assert compare_with_plan(read_picture(render(improved)), scene.plan) == ()
     assert wrong <= 1
 
 

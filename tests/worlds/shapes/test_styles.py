@@ -6,7 +6,7 @@ import pytest
 from irg_jax.worlds.shapes.draw import open_places
 from irg_jax.worlds.shapes.faults import draw_weak
 from irg_jax.worlds.shapes.objects import COLOURS, PALETTE, SHAPES, PlacedObject, centres
-from irg_jax.worlds.shapes.picture import STYLES, Drawing, Picture, improve
+from irg_jax.worlds.shapes.picture import STYLES, Content, Drawing, Picture, improve
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
 
@@ -36,19 +36,27 @@ def test_flat_is_vivid_without_outlines_and_striped_has_a_second_lighter_tone(co
 def test_every_style_is_read_back_from_weak_and_good_pictures(style):
     rng = np.random.default_rng(1)
     for _ in range(40):
-        planned = random_plan(rng, open_places(32))
-        weak = draw_weak(rng, planned, open_places(32), style=style)
-        for picture in (weak, improve(weak, planned, style=style)):
+        planned = Content(random_plan(rng, open_places(32)), style=style)
+        weak = draw_weak(rng, planned, open_places(32))
+        for picture in (weak, improve(weak, planned)):
             seen = read_picture(render(picture))
             assert set(seen.things) == set(picture.objects)
-            assert seen.flaws_of(style) == picture.flaws
+            assert seen.content(style).flaws == picture.flaws
             # What should have had outlines, and has none, looks flat.
-            assert seen.style == ("flat" if style == "outlined" and "no outlines" in picture.flaws else style)
+            assert seen.style == (
+                "flat" if picture.style == "outlined" and "no outlines" in picture.flaws else picture.style
+            )
 
 
 def test_no_outlines_are_a_flaw_of_every_style_but_flat():
     seen = read_picture(drawn("blue", "flat"))
-    assert (seen.flaws, seen.flaws_of("outlined"), seen.flaws_of("flat")) == (("no outlines",), ("no outlines",), ())
+    assert (seen.flaws, seen.content("outlined").flaws, seen.content("flat").flaws) == (
+        ("no outlines",),
+        ("no outlines",),
+        (),
+    )
     rng = np.random.default_rng(0)
-    weak = [draw_weak(rng, random_plan(rng, open_places(32)), open_places(32), style="flat") for _ in range(100)]
+    weak = [
+        draw_weak(rng, Content(random_plan(rng, open_places(32)), style="flat"), open_places(32)) for _ in range(100)
+    ]
     assert not any("no outlines" in picture.flaws for picture in weak)

@@ -1,19 +1,20 @@
 """The thinkings: true to plan and picture, the evidence before the verdict, and parsed back into what was written."""
 
+import dataclasses
 import re
 
 import pytest
 
 from irg_jax.worlds.shapes.faults import FAULT_KINDS, Fault, compare
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres
+from irg_jax.worlds.shapes.picture import Content
 from irg_jax.worlds.shapes.thinking import (
     HEADINGS,
     NO_FAULT,
-    Seen,
     has_four_parts,
     parse_plan,
     parse_reflection,
-    seen_in,
+    said,
     write_fault,
     write_plan,
     write_reflection,
@@ -26,13 +27,28 @@ CIRCLE = PlacedObject("red", "circle", "northwest")
 CROSS = PlacedObject("orange", "cross", "southeast")
 SEEN = PlacedObject("blue", "circle", "northwest")
 STRAY = PlacedObject("green", "square", "southwest")
-TEXT = write_reflection(plan(CIRCLE, CROSS), Seen((SEEN, STRAY), ("blurred", "noisy")), PLACES)
+TEXT = write_reflection(plan(CIRCLE, CROSS), Content((SEEN, STRAY), ("blurred", "noisy")), PLACES)
 
 
 def test_a_plan_is_written_and_parsed_back():
     text = write_plan(plan(CIRCLE, CROSS))
     assert text == "<think> I plan two objects: a red circle northwest, an orange cross southeast. </think>"
-    assert parse_plan(text) == [CIRCLE, CROSS]
+    assert parse_plan(text) == Content((CIRCLE, CROSS))
+
+
+@pytest.mark.parametrize(
+    ("word", "style", "end"),
+    [
+        ("CAT", "outlined", "; the word CAT"),
+        ("", "flat", "; flat"),
+        ("CAT", "striped", "; the word CAT, striped"),
+    ],
+)
+def test_a_plan_ends_with_its_word_and_its_style(word, style, end):
+    scene = dataclasses.replace(plan(CIRCLE), word=word, style=style)
+    assert write_plan(scene) == f"<think> I plan one object: a red circle northwest{end}. </think>"
+    assert parse_plan(write_plan(scene)) == scene.plan
+    assert parse_plan(write_plan(scene).replace(end, f"{end}, odd")) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +86,7 @@ def test_a_reflection_says_what_is_seen_then_what_was_planned_then_what_is_wrong
 
 
 def test_a_reflection_without_fault_says_so():
-    text = write_reflection(plan(CIRCLE), Seen((CIRCLE,)), PLACES)
+    text = write_reflection(plan(CIRCLE), Content((CIRCLE,)), PLACES)
     assert NO_FAULT in text and "1. Keep it." in text
     assert parse_reflection(text).faults == frozenset()
 
@@ -88,6 +104,8 @@ ONE_OF_EACH = [
      "The red circle is southwest instead of northwest.", "Move the red circle northwest."),
     (Fault("too few", CIRCLE), "One red circle northwest is lacking.", "Add a red circle northwest."),
     (Fault("too many", None, CIRCLE), "One red circle northwest is too many.", "Remove the red circle northwest."),
+    (Fault("wrong word", "CAT", "CUT"), "The word is CUT instead of CAT.", "Write the word CAT."),
+    (Fault("wrong style", "flat", "striped"), "The objects are striped instead of flat.", "Make the objects flat."),
     (Fault("no outlines"), "The outlines are missing.", "Draw dark outlines."),
     (Fault("blurred"), "The edges are blurred.", "Sharpen the edges."),
     (Fault("ragged"), "The edges are ragged.", "Smooth the edges."),
@@ -100,8 +118,31 @@ def test_every_fault_has_a_sentence_and_a_remedy():
     assert [fault.kind for fault, _, _ in ONE_OF_EACH] == list(FAULT_KINDS)
     for fault, sentence, remedy in ONE_OF_EACH:
         assert (write_fault(fault), write_remedy(fault)) == (sentence, remedy)
-        said = parse_reflection(TEXT.replace("The circle northwest is blue instead of red.", sentence))
-        assert fault in said.faults
+        changed = parse_reflection(TEXT.replace("The circle northwest is blue instead of red.", sentence))
+        assert fault in changed.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "remedy"),
+    [
+        (Fault("wrong word", "CAT", None), "The word CAT is missing.", "Write the word CAT."),
+        (Fault("wrong word", None, "CUT"), "The word CUT is extra.", "Remove the word CUT."),
+    ],
+)
+def test_a_word_may_be_missing_or_extra(fault, sentence, remedy):
+    assert (write_fault(fault), write_remedy(fault)) == (sentence, remedy)
+    assert fault in parse_reflection(TEXT.replace("The edges are blurred.", sentence)).faults
+
+
+def test_word_and_style_are_weighed_like_objects():
+    scene = dataclasses.replace(plan(CIRCLE), word="CAT", style="striped")
+    text = write_reflection(scene, Content((CIRCLE,), (), "CUT", "outlined"), PLACES)
+    assert "; the word CUT, outlined, sharp, vivid, even. Planned:" in text
+    assert "; the word CAT, CUT for CAT wrong; striped, outlined for striped wrong. Elsewhere:" in text
+    assert "The word is CUT instead of CAT. The objects are outlined instead of striped.\n" in text
+    bare = write_reflection(scene, Content((CIRCLE,), ("no outlines",), "CAT", "striped"), PLACES)
+    assert "CAT for CAT right; striped, bare for striped wrong." in bare
+    assert parse_reflection(bare).faults == {Fault("no outlines")}
 
 
 @pytest.mark.parametrize("removed", ["<think>", "</think>", *HEADINGS, "Keep all that is right as it is."])
@@ -117,33 +158,33 @@ def test_every_heading_must_appear_exactly_once_and_in_order():
 
 
 def test_an_opening_that_names_no_fault_is_not_taken_for_faultless():
-    right = write_reflection(plan(CIRCLE), Seen((CIRCLE,)), PLACES)
+    right = write_reflection(plan(CIRCLE), Content((CIRCLE,)), PLACES)
     assert parse_reflection(right.replace(NO_FAULT, "It looks odd.")).faults is None
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "seen", "flaws"),
+    ("old", "new", "seen"),
     [
-        ("Seen:", "It shows:", None, None),
-        ("northeast nothing", "northeast a hat", None, {"blurred", "noisy"}),
-        ("outlined, blurred", "lovely, blurred", {SEEN, STRAY}, None),
-        ("outlined, blurred, vivid, noisy", "bare, ragged, faded, even", {SEEN, STRAY},
-         {"no outlines", "ragged", "faded"}),
+        ("Seen:", "It shows:", None),
+        ("northeast nothing", "northeast a hat", None),
+        ("outlined, blurred", "lovely, blurred", None),
+        ("outlined, blurred, vivid, noisy", "bare, ragged, faded, even",
+         Content((SEEN, STRAY), ("no outlines", "ragged", "faded"))),
+        ("outlined, blurred, vivid, noisy", "the word CAT, flat, sharp, vivid, even",
+         Content((SEEN, STRAY), (), "CAT", "flat")),
     ],
 )  # fmt: skip
-def test_what_is_seen_is_read_where_it_is_said_in_the_fixed_form(old, new, seen, flaws):
-    said = parse_reflection(TEXT.replace(old, new))
-    assert said.seen == (None if seen is None else frozenset(seen))
-    assert said.flaws == (None if flaws is None else frozenset(flaws))
+def test_what_is_seen_is_read_where_it_is_said_in_the_fixed_form(old, new, seen):
+    assert parse_reflection(TEXT.replace(old, new)).seen == seen
 
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_a_random_reflection_is_parsed_back_into_what_it_was_written_from(size):
     for scene, weak, _ in draw(500, seed=2, size=size):
-        assert parse_plan(write_plan(scene)) == list(scene.objects)
-        said = parse_reflection(write_reflection(scene, seen_in(weak), tuple(centres(size))))
-        assert (said.seen, said.flaws) == (frozenset(weak.objects), frozenset(weak.flaws))
-        assert said.faults == frozenset(compare(scene.objects, weak.objects, weak.flaws))
+        assert parse_plan(write_plan(scene)) == scene.plan
+        parsed = parse_reflection(write_reflection(scene, weak.content, tuple(centres(size))))
+        assert parsed.seen == said(weak.content)
+        assert parsed.faults == frozenset(compare(scene.plan, weak.content))
 
 
 SEEN_AT = re.compile(r"(\w+) (?:nothing|(\w+) (\w+))")
@@ -151,7 +192,7 @@ CHECK = re.compile(r"(\w+) (\w+) (\w+), (\w+) for (\w+) (right|wrong), (\w+) for
 
 
 def opening_of(drawn, places=PLACES):
-    text = write_reflection(drawn.scene, seen_in(drawn.weak), places)
+    text = write_reflection(drawn.scene, drawn.weak.content, places)
     return text.split(HEADINGS[0])[0]
 
 
@@ -189,15 +230,15 @@ def test_every_verdict_follows_from_the_words_before_it():
             assert (verdict == "right") == (seen[place] is None)
         assert set(planned) | {item.split()[0] for item in filter(None, elsewhere.split(", "))} == set(PLACES)
         # The sentences are those of the comparison, which needs nothing else than these words.
-        objects = [PlacedObject(*look, place) for place, look in planned.items()]
-        there = [PlacedObject(*look, place) for place, look in seen.items() if look]
-        said = parse_reflection(write_reflection(drawn.scene, seen_in(drawn.weak), PLACES))
-        assert said.faults == frozenset(compare(objects, there, said.flaws))
+        objects = tuple(PlacedObject(*look, place) for place, look in planned.items())
+        there = tuple(PlacedObject(*look, place) for place, look in seen.items() if look)
+        parsed = parse_reflection(write_reflection(drawn.scene, drawn.weak.content, PLACES))
+        assert parsed.faults == frozenset(compare(Content(objects), Content(there, parsed.seen.flaws)))
 
 
 def test_thinkings_are_short_and_never_mention_the_improved_image():
     for drawn in draw(300, seed=4):
-        text = write_reflection(drawn.scene, seen_in(drawn.weak), PLACES)
+        text = write_reflection(drawn.scene, drawn.weak.content, PLACES)
         for mark in (*HEADINGS, "<think>", "</think>"):
             text = text.replace(mark, "")
         assert len(text.split()) <= 160

@@ -15,9 +15,9 @@ from irg_jax.worlds.shapes.kept import kept
 from irg_jax.worlds.shapes.objects import COLOURS, PLACES, SHAPES, PlacedObject
 from irg_jax.worlds.shapes.prompts import WORDINGS, write_prompt
 from irg_jax.worlds.shapes.reader import read_picture
-from irg_jax.worlds.shapes.scene import KINDS, Scene, Wanted
+from irg_jax.worlds.shapes.scene import KINDS, MANNERS, Scene, Wanted
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import parse_plan, parse_reflection
+from irg_jax.worlds.shapes.thinking import parse_plan, parse_reflection, said
 from irg_jax.worlds.shapes.world import make_trajectory
 
 LOOKS = [(colour, shape) for colour in COLOURS for shape in SHAPES]
@@ -78,15 +78,15 @@ def test_arguments_out_of_range_are_named(arguments):
 @pytest.mark.parametrize(("size", "count"), [(32, 120), (64, 24)])
 def test_texts_and_pictures_of_a_record_agree(size, count):
     for index in range(count):
-        record = make_trajectory(5, "held_out", index, size)
+        record = make_trajectory(5, "held_out", index, size, MANNERS)
         scene, first, second = (
             Scene.from_json(record.scene), *(read_picture(pixels(image)) for image in (record.image1, record.image2)),
         )  # fmt: skip
-        assert parse_plan(record.thinking1) == list(scene.objects)
-        said = parse_reflection(record.thinking2)
-        assert (said.seen, said.flaws) == (frozenset(first.things), frozenset(first.flaws))
-        assert said.faults == frozenset(compare_with_plan(first, scene.objects))
-        assert compare_with_plan(second, scene.objects) == ()
+        assert parse_plan(record.thinking1) == scene.plan
+        reflection = parse_reflection(record.thinking2)
+        assert reflection.seen == said(first.content(scene.style))
+        assert reflection.faults == frozenset(compare_with_plan(first, scene.plan))
+        assert compare_with_plan(second, scene.plan) == ()
         assert kept(first, second, scene.objects) > 0.95
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from irg_jax.core.errors import UserError
 from irg_jax.core.locks import locked
 from irg_jax.data.images import decode, encode_png
-from irg_jax.worlds.shapes.base.labels import labelled_pictures
+from irg_jax.worlds.shapes.base.labels import classes, labelled_pictures, labels_of
 from irg_jax.worlds.shapes.base.own import own_samples, tasks
 from irg_jax.worlds.shapes.base.painting import Edit, captioned, edits
 from irg_jax.worlds.shapes.base.plans import Plans
@@ -28,7 +28,7 @@ from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
-_VERSION = 4
+_VERSION = 5
 _LABELLED = {"train": 120_000, "held_out": 1_000}  # pictures of the image encoder alone
 _ROWS = 2000  # of a file, and made by a process at a time
 _GROUP = 50  # rows of a row group: whoever reads one row reads its whole group
@@ -71,8 +71,8 @@ def build_own(
     size: int,
     manners: tuple[str, ...],
 ) -> None:
-    """Writes what is learned from a model's own pictures: the folders ``understanding``, of kind ``llava``, and
-    ``editing``; does nothing if they are already there.
+    """Writes what is learned from a model's own pictures: the folders ``understanding``, of kind ``llava``, with the
+    labelled pictures in it, and ``editing``; does nothing if they are already there.
 
     Args:
       directory: see ``build``.
@@ -183,16 +183,30 @@ def _write_own(folder: Path, seed: int, plans: Plans, count: int, pictures: Path
     parts = list(_in_parts(functools.partial(_own, pictures), seed, plans, count))
     for name in ("understanding", "editing"):
         (folder / name).mkdir()
-    _write_turns(folder / "understanding", (turns for part in parts for turns, _ in part))
-    _write_table(folder / "editing", ([row for _, row in part] for part in parts), _OF_EDITS)
+    _write_turns(folder / "understanding", (item.turns for part in parts for item in part))
+    _write_table(folder / "editing", ([item.edit for item in part] for part in parts), _OF_EDITS)
+    images, labels = (
+        np.stack([getattr(item, name) for part in parts for item in part]) for name in ("picture", "labels")
+    )
+    np.savez(folder / "understanding" / "labelled_train.npz", pictures=images, labels=labels, classes=classes(plans))
 
 
-def _own(pictures: Path, seed: int, plans: Plans, indices: range) -> list[tuple[tuple[tuple[str, ...], bytes], dict]]:
-    found: list[tuple[tuple[tuple[str, ...], bytes], dict]] = []
+class _Own(NamedTuple):
+    """What is written of one own picture: itself and its labels, its turns with its PNG, and its row of edits."""
+
+    picture: np.ndarray
+    labels: np.ndarray
+    turns: tuple[tuple[str, ...], bytes]
+    edit: dict
+
+
+def _own(pictures: Path, seed: int, plans: Plans, indices: range) -> list[_Own]:
+    found = []
     for index, task in zip(indices, tasks(seed, plans, indices), strict=True):
-        turns, edit = own_samples(task, _painted(pictures / f"{index:05d}" / "image.png"), plans, index)
-        row = _row(edit)
-        found.append(((turns, row["image_list"][0]), row))
+        picture = _painted(pictures / f"{index:05d}" / "image.png")
+        made = own_samples(task, picture, plans, index)
+        row, labels = _row(made.edit), np.array(labels_of(made.seen, plans), np.int32)
+        found.append(_Own(picture, labels, (made.turns, row["image_list"][0]), row))
     return found
 
 

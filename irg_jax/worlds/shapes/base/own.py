@@ -12,12 +12,13 @@ import numpy as np
 from irg_jax.worlds.shapes.base.painting import Edit, write_steps
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import turns_of_comparing, turns_of_seeing
+from irg_jax.worlds.shapes.picture import Content
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.repaint import repaint_seen
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import weak_picture
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import seen_by_reader, seen_in, write_plan, write_seen
+from irg_jax.worlds.shapes.thinking import write_plan, write_seen
 
 _SEEING = 4  # one sample in so many says only what is seen
 
@@ -30,8 +31,9 @@ class Task(NamedTuple):
 
 
 class OwnSamples(NamedTuple):
-    """What is learned from one picture: turns by a human and a model, and its improvement."""
+    """What is learned from one picture: what is seen in it, turns by a human and a model, and its improvement."""
 
+    seen: Content
     turns: tuple[str, str]
     edit: Edit
 
@@ -45,7 +47,7 @@ def tasks(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Task]:
             yield Task(write_plan(scene), scene)
         else:
             weak = (weak_picture if index % 4 else weaker_picture)(rng, scene, plans.size)
-            yield Task(write_seen(seen_in(weak), plans.places), scene)
+            yield Task(write_seen(weak.content, plans.places), scene)
 
 
 def own_samples(task: Task, picture: np.ndarray, plans: Plans, number: int) -> OwnSamples:
@@ -61,9 +63,9 @@ def own_samples(task: Task, picture: np.ndarray, plans: Plans, number: int) -> O
       UserError: the picture is of another size.
     """
     read, scene = read_picture(picture), task.scene
-    seen = seen_by_reader(read, scene.style)
-    steps = write_steps(compare_with_plan(read, scene.objects, scene.style))
+    seen = read.content(scene.style)
+    steps = write_steps(compare_with_plan(read, scene.plan))
     # Tasks alternate in fours.
     sees = number // 4 % _SEEING == 0
     turns = turns_of_seeing(seen, plans.places) if sees else turns_of_comparing(scene, seen, plans.places)
-    return OwnSamples(turns, Edit(picture, steps, repaint_seen(picture, read, scene)))
+    return OwnSamples(seen, turns, Edit(picture, steps, repaint_seen(picture, read, scene)))

@@ -10,7 +10,7 @@ from irg_jax.worlds.shapes.faults import Fault, compare
 from irg_jax.worlds.shapes.manners import write_prompt
 from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
-from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_remedy, write_seen
+from irg_jax.worlds.shapes.thinking import write_plan, write_remedy, write_seen
 
 
 class Captioned(NamedTuple):
@@ -35,7 +35,7 @@ def captioned(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Capti
         scene = plans.draw(rng)
         weak = (weak_picture if index % 2 else weaker_picture)(rng, scene, plans.size)
         if index % 3 == 0:
-            yield Captioned(render(weak, plans.size), {"seen": write_seen(seen_in(weak), plans.places)})
+            yield Captioned(render(weak, plans.size), {"seen": write_seen(weak.content, plans.places)})
         else:
             captions = {"prompt": write_prompt(scene, rng), "plan": write_plan(scene)}
             yield Captioned(render(improved_picture(weak, scene), plans.size), captions)
@@ -47,7 +47,7 @@ def edits(seed: int, plans: Plans, indices: Iterable[int]) -> Iterator[Edit]:
         rng = generator(seed, 12, index)
         scene = plans.draw(rng)
         weak = (weaker_picture if index % 3 == 0 else weak_picture)(rng, scene, plans.size)
-        steps = write_steps(compare(scene.objects, weak.objects, weak.flaws))
+        steps = write_steps(compare(scene.plan, weak.content))
         yield Edit(render(weak, plans.size), steps, render(improved_picture(weak, scene), plans.size))
 
 

@@ -6,11 +6,14 @@ import numpy as np
 
 from irg_jax.worlds.shapes.draw import open_places, split_of_word
 from irg_jax.worlds.shapes.lettering import LETTERS, MOST_LETTERS
-from irg_jax.worlds.shapes.manners import draw_scene
+from irg_jax.worlds.shapes.manners import draw_scene, kinds_of
 from irg_jax.worlds.shapes.objects import COLOURS, SHAPES, PlacedObject, centres
 from irg_jax.worlds.shapes.picture import Drawing, Picture, draw_freely
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import weak_picture
+
+_WRITTEN = "oneig", "text"  # the manner and the kind of prompts that ask for a word
+_SHARE_OF_WORDS = 6  # one scene in so many besides, because letters are learned slowly
 
 
 def generator(seed: int, stream: int, index: int) -> np.random.Generator:
@@ -33,15 +36,27 @@ class Plans:
     manners: tuple[str, ...]
 
     @property
+    def have_words(self) -> bool:
+        """Whether one of the manners has words in its pictures."""
+        return _WRITTEN[0] in self.manners
+
+    @property
     def places(self) -> tuple[str, ...]:
         """All places of a picture, in reading order."""
         return tuple(centres(self.size))
 
     def draw(self, rng: np.random.Generator, manner: str = "") -> Scene:
-        """A random scene of any kind, of one of the manners or of the one given."""
+        """A random scene of any kind, of one of the manners or of the one given, and often of one with a word."""
+        if self.have_words and not manner and rng.integers(_SHARE_OF_WORDS) == 0:
+            return self.draw_written(rng)
         manner = manner or self.manners[int(rng.integers(len(self.manners)))]
         scene = draw_scene(rng, manner, int(rng.integers(1 << 16)), self.size, self.split)
         return _spelled(rng, scene, self.split) if scene.word else scene
+
+    def draw_written(self, rng: np.random.Generator) -> Scene:
+        """A random scene with a word, where one of the manners has words."""
+        kind = kinds_of(_WRITTEN[0]).index(_WRITTEN[1])
+        return _spelled(rng, draw_scene(rng, _WRITTEN[0], kind, self.size, self.split), self.split)
 
 
 def _spelled(rng: np.random.Generator, scene: Scene, split: str) -> Scene:

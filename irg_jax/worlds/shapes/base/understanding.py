@@ -8,10 +8,10 @@ import numpy as np
 
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, PlacedObject, in_words, with_article
-from irg_jax.worlds.shapes.picture import Picture
+from irg_jax.worlds.shapes.picture import Content, Picture
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import improved_picture, weak_picture
-from irg_jax.worlds.shapes.thinking import Seen, seen_in, write_plan, write_seen, write_verdict
+from irg_jax.worlds.shapes.thinking import write_plan, write_seen, write_verdict
 
 MARK = "<image>"
 WHAT_IS_SEEN = "What is seen?"
@@ -27,10 +27,10 @@ class Sample(NamedTuple):
 def see(rng: np.random.Generator, plans: Plans) -> Sample:
     """A picture, then everything that is in it."""
     picture = _any_picture(rng, plans)[1]
-    return Sample(turns_of_seeing(seen_in(picture), plans.places), picture)
+    return Sample(turns_of_seeing(picture.content, plans.places), picture)
 
 
-def turns_of_seeing(seen: Seen, places: Sequence[str]) -> tuple[str, str]:
+def turns_of_seeing(seen: Content, places: Sequence[str]) -> tuple[str, str]:
     """The question what is seen in a picture, and the answer."""
     return f"{MARK}\n{WHAT_IS_SEEN}", write_seen(seen, places)
 
@@ -47,20 +47,20 @@ def answer(rng: np.random.Generator, plans: Plans) -> Sample:
 def compare_texts(rng: np.random.Generator, plans: Plans) -> Sample:
     """A plan and what is seen, both in words, then what differs."""
     scene, picture = _any_picture(rng, plans)
-    seen = seen_in(picture)
+    seen = picture.content
     question = f"{write_plan(scene)}\n{write_seen(seen, plans.places)}"
-    return Sample((question, write_verdict(scene.objects, seen, plans.places)), None)
+    return Sample((question, write_verdict(scene.plan, seen, plans.places)), None)
 
 
 def compare_with_picture(rng: np.random.Generator, plans: Plans) -> Sample:
     """A plan and a picture, then what is seen and what differs."""
     scene, picture = _any_picture(rng, plans)
-    return Sample(turns_of_comparing(scene, seen_in(picture), plans.places), picture)
+    return Sample(turns_of_comparing(scene, picture.content, plans.places), picture)
 
 
-def turns_of_comparing(scene: Scene, seen: Seen, places: Sequence[str]) -> tuple[str, str]:
+def turns_of_comparing(scene: Scene, seen: Content, places: Sequence[str]) -> tuple[str, str]:
     """A plan with a picture, then what is seen and what differs."""
-    text = f"<think> {write_seen(seen, places)} {write_verdict(scene.objects, seen, places)}"
+    text = f"<think> {write_seen(seen, places)} {write_verdict(scene.plan, seen, places)}"
     return f"{write_plan(scene)}\n{MARK}", text
 
 

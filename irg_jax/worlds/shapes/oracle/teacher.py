@@ -13,7 +13,7 @@ from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.repaint import repaint
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import seen_by_reader, write_reflection
+from irg_jax.worlds.shapes.thinking import write_reflection
 
 # The wording of the shipped templates of irg_jax.curate.
 _REQUEST = re.compile(r"(?:asked for this picture:|for the following request:)\n\n(.*)\n")
@@ -56,9 +56,9 @@ class Teacher:
         if len(question.pictures) > 2:
             raise UserError(f"{len(question.pictures)} pictures: a teacher is shown one or two")
         good = pixels(question.pictures[-1])
-        if compare_with_plan(read_picture(good), scene.objects, scene.style):
+        if compare_with_plan(read_picture(good), scene.plan):
             raise UserError(f"the good picture for {prompt!r} does not show what its record plans")
         if len(question.pictures) == 1:
             return Text(record.thinking1)
-        seen = seen_by_reader(read_picture(pixels(question.pictures[0])), scene.style)
+        seen = read_picture(pixels(question.pictures[0])).content(scene.style)
         return Text(write_reflection(scene, seen, tuple(centres(len(good)))))

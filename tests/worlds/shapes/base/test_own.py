@@ -2,13 +2,16 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from irg_jax.core.errors import UserError
+from irg_jax.data import labelled
 from irg_jax.data.conversation import Image, Text
 from irg_jax.data.images import encode_png
 from irg_jax.data.sources import editing, llava
 from irg_jax.worlds.shapes.base import folders
+from irg_jax.worlds.shapes.base.labels import labels_of
 from irg_jax.worlds.shapes.base.own import own_samples, tasks
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import WHAT_IS_SEEN
@@ -16,7 +19,7 @@ from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import render
 from irg_jax.worlds.shapes.scene import MANNERS
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import seen_in, write_plan, write_seen
+from irg_jax.worlds.shapes.thinking import write_plan, write_seen
 from tests import commands
 
 COUNT = 24
@@ -43,7 +46,7 @@ def test_the_turns_say_what_the_picture_shows():
     for index, task, picture, pixels in paintings():
         question, answer = own_samples(task, pixels, PLANS, index).turns
         questions.add(question.endswith(WHAT_IS_SEEN))
-        wrong += write_seen(seen_in(picture), PLANS.places) not in answer
+        wrong += write_seen(picture.content, PLANS.places) not in answer
         assert question.endswith(WHAT_IS_SEEN) or question.startswith(write_plan(task.scene))
     assert questions == {True, False}
     assert wrong <= 2  # the reader takes some pictures of many flaws for others
@@ -53,10 +56,8 @@ def test_the_edited_picture_is_as_planned():
     for index, task, _, pixels in paintings():
         before, instruction, after = own_samples(task, pixels, PLANS, index).edit
         assert (before == pixels).all()
-        assert not compare_with_plan(read_picture(after), task.scene.objects, task.scene.style)
-        assert (instruction == "Keep it.") == (
-            not compare_with_plan(read_picture(before), task.scene.objects, task.scene.style)
-        )
+        assert not compare_with_plan(read_picture(after), task.scene.plan)
+        assert (instruction == "Keep it.") == (not compare_with_plan(read_picture(before), task.scene.plan))
 
 
 @pytest.fixture
@@ -79,6 +80,10 @@ def test_the_samples_are_read_as_those_of_drawn_pictures_are(painted, tmp_path):
             first = next(part for part in parts if isinstance(part, Image))
             assert encode_png(pixels) == first.content
             assert any(isinstance(part, Text) for part in parts)
+    labelled_own = labelled.read(tmp_path / "samples" / "understanding" / "labelled_train.npz")
+    assert np.array_equal(labelled_own.pictures, np.stack([pixels for *_, pixels in paintings()]))
+    wrong = [labels_of(picture.content, PLANS) for _, _, picture, _ in paintings()] != labelled_own.labels
+    assert wrong.any(axis=1).sum() <= 2
     before = sorted((tmp_path / "samples").rglob("*"))
     folders.build_own(tmp_path / "samples", painted, **ARGUMENTS)
     assert sorted((tmp_path / "samples").rglob("*")) == before

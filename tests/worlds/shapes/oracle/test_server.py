@@ -85,8 +85,8 @@ def test_pictures_are_generated_and_edited(client, server, record):
         read_picture(np.asarray(decode(content, "picture")))
         for content in (record.image1, base64.b64decode(made.data[0].b64_json))
     )
-    planned = Scene.from_json(record.scene).objects
-    assert compare_with_plan(second, planned) == () and kept(first, second, planned) > 0.95
+    plan = Scene.from_json(record.scene).plan
+    assert compare_with_plan(second, plan) == () and kept(first, second, plan.things) > 0.95
     assert [question.kind for question in server.questions] == ["generate", "edit"]
     assert server.questions[1].pictures == (record.image1,)
     with pytest.raises(openai.BadRequestError, match="no record for the prompt 'a cat'"):

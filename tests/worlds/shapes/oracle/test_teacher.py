@@ -10,12 +10,12 @@ from irg_jax.data.images import decode, encode_png
 from irg_jax.worlds.shapes.objects import centres
 from irg_jax.worlds.shapes.oracle.protocol import Question
 from irg_jax.worlds.shapes.oracle.teacher import Teacher
-from irg_jax.worlds.shapes.picture import Background, Picture, improve
+from irg_jax.worlds.shapes.picture import Background, Content, Picture, improve
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.render import backdrop, render
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.score import compare_with_plan
-from irg_jax.worlds.shapes.thinking import Seen, parse_reflection, write_reflection
+from irg_jax.worlds.shapes.thinking import parse_reflection, write_reflection
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests.worlds.shapes.drawing import good
 from tests.worlds.shapes.oracle.asking import chat
@@ -66,16 +66,16 @@ def test_thinking_2_says_what_is_seen_in_any_picture(teacher, records):
     seen = read_picture(pixels(other.image1))
     text = teacher(ask(record, other.image1, record.image2)).text
     scene, places = Scene.from_json(record.scene), tuple(centres(32))
-    assert text == write_reflection(scene, Seen(seen.things, seen.flaws), places)
+    assert text == write_reflection(scene, Content(seen.things, seen.flaws), places)
     for nothing in (BLANK, b"no picture"):
         text = teacher(ask(record, nothing, record.image2)).text
-        assert parse_reflection(text).seen == frozenset()
+        assert parse_reflection(text).seen.things == ()
         assert len(parse_reflection(text).faults) == len(scene.objects)
 
 
 def test_an_edited_picture_has_no_faults_and_keeps_its_background(teacher, records):
     for record in own(records)[:10]:
-        planned = Scene.from_json(record.scene).objects
+        planned = Scene.from_json(record.scene).plan
         for shown in (record.image1, BLANK, b"no picture"):
             edited = teacher(Question("edit", f"for the following request:\n\n{record.prompt}\n\nx", (shown,), {}))
             assert compare_with_plan(read_picture(pixels(edited)), planned) == ()
