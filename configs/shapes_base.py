@@ -79,7 +79,7 @@ def get_config() -> ConfigDict:
     """VAE and ViT alone, then the mixtures."""
     c = ConfigDict()
     pictures = {
-        "pictures": "{workdir}/data/understanding/labelled_train.npz",
+        "pictures": ("{workdir}/data/understanding/labelled_train.npz",),
         "held_out": "{workdir}/data/understanding/labelled_held_out.npz",
     }
     common = dict(pictures, lr=2e-3, warmup_steps=100, seed=0)

@@ -140,7 +140,9 @@ def _train_encoders(config: ExperimentConfig, workdir: Path, record: RunRecord) 
         with record.phase(VAE):
             vae_alone.train(config.vae, first.model.vae, workdir / VAE)
     with record.phase(VIT):
-        vit_alone.train(config.vit, first, workdir / VIT, assets_of=workdir / VAE if config.vae else "")
+        vit_alone.train(
+            config.vit, first, workdir / VIT, assets_of=workdir / VAE if config.vae else config.vit.init_from
+        )
 
 
 def _is_evaluated(workdir: Path, config: ExperimentConfig) -> bool:

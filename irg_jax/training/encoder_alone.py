@@ -14,8 +14,8 @@ class EncoderAloneConfig:
     """How an encoder is trained alone on pictures.
 
     Attributes:
-      pictures: .npz file of labelled pictures to learn from, see ``data.labelled``.
-      held_out: likewise, to measure what it has learned.
+      pictures: .npz files of labelled pictures to learn from, see ``data.labelled``.
+      held_out: one more, to measure what it has learned.
       steps: optimizer steps.
       batch_size: pictures in each.
       lr: peak learning rate of Adam, which falls to 0 along a cosine.
@@ -23,7 +23,7 @@ class EncoderAloneConfig:
       seed: of all that is random.
     """
 
-    pictures: str
+    pictures: tuple[str, ...]
     held_out: str
     steps: int
     batch_size: int
@@ -32,8 +32,8 @@ class EncoderAloneConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("pictures", "held_out"):
-            check(getattr(self, name), name, "is empty; give an .npz file of labelled pictures")
+        for name, paths in (("pictures", self.pictures), ("held_out", (self.held_out,))):
+            check(paths and all(paths), name, "is empty; give an .npz file of labelled pictures")
         at_least(self, 1, "steps", "batch_size")
         above(self, 0, "lr")
         within(self, 0, 2**32 - 1, "seed")

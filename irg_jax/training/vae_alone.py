@@ -88,7 +88,7 @@ def train(config: VAEAloneConfig, model: FluxVAEConfig, folder: AnyPath) -> dict
         written.
     """
     start = time.monotonic()
-    pictures, held_out = (_read(path, model) for path in (config.pictures, config.held_out))
+    pictures, held_out = np.concatenate([_read(path, model) for path in config.pictures]), _read(config.held_out, model)
     params = nnx.state(FluxVAE(model, rngs=nnx.Rngs(params=config.seed)), nnx.Param)
     graphdef = nnx.split(nnx.eval_shape(lambda: FluxVAE(model, rngs=nnx.Rngs(params=0))), nnx.Param)[0]
     vae = nnx.merge(graphdef, _fit(config, graphdef, params, pictures))

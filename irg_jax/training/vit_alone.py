@@ -22,6 +22,7 @@ import optax
 from flax import nnx
 
 from irg_jax.checkpoints.manager import latest_step
+from irg_jax.checkpoints.weights import find_origin, read_ema
 from irg_jax.checkpoints.weights_folder import write_weights
 from irg_jax.core.config.files import to_json
 from irg_jax.core.errors import UserError
@@ -46,7 +47,14 @@ _LINES = 10  # of the log
 
 @dataclasses.dataclass(frozen=True)
 class ViTAloneConfig(EncoderAloneConfig):
-    """How the ViT is trained alone: architecture, size of pictures and first weights are those of the first stage."""
+    """How the ViT is trained alone; its architecture and the size of pictures are those of the first stage.
+
+    Attributes:
+      init_from: run, or folder of weights, that the ViT goes on from, and from which all other weights are taken; empty
+        for the fresh weights of the first stage.
+    """
+
+    init_from: str = ""
 
 
 class _Pictures(NamedTuple):
@@ -90,8 +98,8 @@ def is_trained(folder: AnyPath) -> bool:
 def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath, assets_of: str | AnyPath = "") -> dict[str, Any]:
     """Trains the ViT and writes a folder that a stage can start from with ``init_from``.
 
-    Its weights are those that ``stage`` would start from without ``init_from``, all but the ViT's. ``metrics.json`` in
-    it has what is returned.
+    All weights but the ViT's are those of ``config.init_from``, or those that ``stage`` would start from without
+    ``init_from``. ``metrics.json`` in the folder has what is returned.
 
     Args:
       config: how to train it.
@@ -104,20 +112,20 @@ def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath, assets_of
       ``all_right``, and that of each label, ``right``.
 
     Raises:
-      UserError: labelled pictures that are missing or wrong, or do not fit the model or each other; a loss that is not
-        finite; a folder that cannot be written.
+      UserError: labelled pictures that are missing or wrong, or do not fit the model or each other; weights to go on
+        from that are missing or of another model; a loss that is not finite; a folder that cannot be written.
     """
     start = time.monotonic()
-    pictures, held_out = (_read(path, stage) for path in (config.pictures, config.held_out))
-    if not np.array_equal(pictures.classes, held_out.classes):
-        given = f"{held_out.classes.tolist()}, and {pictures.classes.tolist()} in {config.pictures}"
-        raise UserError(f"{config.held_out}: classes are {given}; build both files with the same labels")
+    pictures, held_out = _read_all(config, stage)
     execution = dataclasses.replace(stage.execution.on(jax.default_backend()), dtype="float32")
 
     def make_model() -> UnifiedTransformer:
         return fresh_model(stage.model, execution, stage.seed)
 
     weights = jax.jit(lambda: nnx.state(make_model(), nnx.Param))()
+    if config.init_from:
+        origin, step = find_origin(config.init_from, None)
+        weights = read_ema(origin, weights, step=step, alone=True)
     graphdef = nnx.split(nnx.eval_shape(make_model).vit, nnx.Param)[0]
     logits = _make_logits(graphdef, pictures)
     # Heads that start at zero give every class the same probability.
@@ -139,6 +147,17 @@ def train(config: ViTAloneConfig, stage: StageConfig, folder: AnyPath, assets_of
     # Last, because it says that the folder is complete.
     write_weights(folder / WEIGHTS, weights, to_json(stage), tokenizer_folder=stage.data.tokenizer, assets_of=assets_of)
     return metrics
+
+
+def _read_all(config: ViTAloneConfig, stage: StageConfig) -> tuple[_Pictures, _Pictures]:
+    """The pictures to learn from and those to measure with. Raises UserError where their labels differ."""
+    first, *more, held_out = (_read(path, stage) for path in (*config.pictures, config.held_out))
+    for path, other in zip((*config.pictures[1:], config.held_out), (*more, held_out), strict=True):
+        if not np.array_equal(first.classes, other.classes):
+            given = f"{other.classes.tolist()}, and {first.classes.tolist()} in {config.pictures[0]}"
+            raise UserError(f"{path}: classes are {given}; build all files with the same labels")
+    patches, labels = (np.concatenate([getattr(x, name) for x in (first, *more)]) for name in ("patches", "labels"))
+    return first._replace(patches=patches, labels=labels), held_out
 
 
 def _read(path: str, stage: StageConfig) -> _Pictures:

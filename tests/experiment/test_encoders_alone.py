@@ -55,7 +55,7 @@ def run(config, tmp_path_factory):
 
 
 def test_it_is_checked_without_its_files_and_other_configs_leave_it_out(config):
-    elsewhere = replaced(config, {"vit.pictures": "{workdir}/data/none.npz"})
+    elsewhere = replaced(config, {"vit.pictures": ("{workdir}/data/none.npz",)})
     assert list(stages.check(elsewhere, devices=1)) == ["stage1"]
     assert parse_config(from_json(to_json(config))) == config
     without = from_json(to_json(config)).copy_and_resolve_references()
@@ -145,8 +145,8 @@ def weights_of(run):
 
 def test_a_run_is_of_one_vit_whose_pictures_may_be_moved(config, tmp_path):
     claim(tmp_path, config)
-    (line,) = claim(tmp_path, replaced(config, {"vit.pictures": "/moved/train.npz"}))
-    assert line.startswith("vit.pictures: ") and line.endswith(" -> /moved/train.npz")
+    (line,) = claim(tmp_path, replaced(config, {"vit.pictures": ("/moved/train.npz",)}))
+    assert line.startswith("vit.pictures: ") and line.endswith(' -> ["/moved/train.npz"]')
     with pytest.raises(UserError, match="belongs to another run: vit.lr is 0.001 there, 0.01 here"):
         claim(tmp_path, replaced(config, {"vit.lr": 0.01}))
     with pytest.raises(UserError, match="only the config.json there has the key vit.batch_size"):

@@ -32,7 +32,7 @@ def get_config():
 @pytest.fixture
 def environment(tmp_path, installed):
     configs = {}
-    for key, config, alone in (("CONFIG", "shapes_base", ("vae", "vit")), ("GOES_ON", "shapes_base_own", ())):
+    for key, config, alone in (("CONFIG", "shapes_base", ("vae", "vit")), ("GOES_ON", "shapes_base_own", ("vit",))):
         configs[key] = str(tmp_path / f"small_{config}.py")
         (tmp_path / f"small_{config}.py").write_text(SMALLER.format(config=config, alone=alone))
     return installed() | configs | {"WORKDIR": str(tmp_path / "run"), "PICTURES": "48"}

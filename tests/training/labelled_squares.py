@@ -20,10 +20,10 @@ def squares(count: int, seed: int, size: int = 32) -> dict[str, np.ndarray]:
     return {"pictures": pictures, "labels": labels, "classes": np.array([len(COLOURS), 4], np.int32)}
 
 
-def write_both(folder: pathlib.Path, train: int, held_out: int, size: int = 32) -> dict[str, str]:
+def write_both(folder: pathlib.Path, train: int, held_out: int, size: int = 32) -> dict[str, str | tuple[str]]:
     """Writes so many squares to learn from and to measure with; the paths as the config of an encoder names them."""
     return {
-        "pictures": write(folder / "train.npz", **squares(train, seed=0, size=size)),
+        "pictures": (write(folder / "train.npz", **squares(train, seed=0, size=size)),),
         "held_out": write(folder / "held_out.npz", **squares(held_out, seed=1, size=size)),
     }
 

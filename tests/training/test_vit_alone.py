@@ -66,6 +66,19 @@ def test_the_other_weights_are_those_that_the_stage_starts_from(trained, stage):
         assert np.array_equal(found[name], x) != name.startswith("vit."), name
 
 
+def test_it_goes_on_from_other_weights_with_more_pictures(trained, config, stage, tmp_path):
+    start = trained[0] / "weights"
+    more = write(tmp_path / "more.npz", **squares(50, seed=2))
+    changes = dict(init_from=str(start), pictures=(*config.pictures, more), steps=20, lr=1e-4)
+    metrics = vit_alone.train(dataclasses.replace(config, **changes), stage, tmp_path / "vit", assets_of=start)
+    assert metrics["all_right"] > 0.9, "20 steps from fresh weights reach no half of that"
+    before, after = (
+        by_name(model_weights(open_stage(folder), dtype="float32")) for folder in (start, tmp_path / "vit")
+    )
+    for name, x in before.items():
+        assert np.array_equal(after[name], x) != name.startswith("vit."), name
+
+
 def by_name(weights):
     return {weight_name(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(weights)}
 
@@ -102,6 +115,9 @@ def test_pictures_that_do_not_fit_are_refused(config, stage, tmp_path, changes, 
     other = write(tmp_path / "other.npz", **squares(3, seed=0) | changes)
     with pytest.raises(UserError, match=f"other.npz: {message}"):
         vit_alone.train(dataclasses.replace(config, held_out=other), stage, tmp_path / "vit")
+    with pytest.raises(UserError, match=f"other.npz: {message}"):
+        files = (*config.pictures, other)
+        vit_alone.train(dataclasses.replace(config, pictures=files), stage, tmp_path / "vit")
     assert not (tmp_path / "vit").exists()
 
 
@@ -121,7 +137,8 @@ def test_a_loss_that_is_not_finite_is_an_error(config, stage):
     [
         ({"lr": 0.0}, "lr: 0.0 must be above 0"),
         ({"warmup_steps": 120}, "warmup_steps: 120 must be at least 0 and less than the 120 steps"),
-        ({"pictures": ""}, "pictures: is empty; give an .npz file"),
+        ({"pictures": ()}, "pictures: is empty; give an .npz file"),
+        ({"pictures": ("a.npz", "")}, "pictures: is empty; give an .npz file"),
     ],
 )
 def test_values_out_of_range_are_refused(config, changes, message):
