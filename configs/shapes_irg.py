@@ -25,7 +25,7 @@ def reflect_on_others(c: ConfigDict, folder: str) -> None:
     c.data.mixture += (("others", "improving_thinking_understanding_learning", weight, False),)
 
 
-def get_config(steps: str = "750,950") -> ConfigDict:
+def get_config(steps: str = "1000,1300") -> ConfigDict:
     """The stages, and what is generated for the report."""
     c = ConfigDict()
     c.stages = ConfigDict(dict(stage1=shapes_stage1.get_config(), stage2=shapes_stage2.get_config()))

@@ -43,9 +43,12 @@ _EXECUTIONS = tuple(
     for edge in ((), ("blurred",), ("ragged",))
     for fade in ((), ("faded",))
 )
-# By how much closer to the pixels the renderings of an execution have to be than those of one with a flaw less. In the
-# world's flawed pictures they are so by 1.7 at least; a model's attempt at a good one is often just on the other side.
-_HANDICAPS = np.array([1.5 ** len(execution & set(FLAWS)) for execution in _EXECUTIONS])
+# By how much closer to the pixels the renderings of an execution have to be than those of one with a flaw less, or
+# without stripes. In the world's flawed pictures they are so by 1.7 at least, in its striped ones, which may have flaws
+# that hide the stripes, by 1.13; a model's attempt at a good picture is often just on the other side.
+_HANDICAPS = np.array(
+    [1.5 ** len(execution & set(FLAWS)) * 1.1 ** ("striped" in execution) for execution in _EXECUTIONS]
+)
 
 
 class Geometry(NamedTuple):
