@@ -35,7 +35,7 @@ def labelled_pictures(seed: int, plans: Plans, indices: Sequence[int]) -> dict[s
     pictures, labels = np.empty((len(indices), size, size, 3), np.uint8), []
     for row, index in enumerate(indices):
         rng = generator(seed, 8 if plans.split == "train" else 9, index)
-        # Not every second, because good and weak pictures alternate in twos already.
+        # In pairs, because every second picture has more faults.
         has_word = written and index // 2 % _SHARE_OF_WORDS == 0
         scene = plans.draw_written(rng) if has_word else plans.draw(rng)
         picture = (weaker_picture if index % 2 else weak_picture)(rng, scene, size)
