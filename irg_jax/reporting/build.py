@@ -36,7 +36,7 @@ def build_report(workdir: AnyPath, step: int | None = None) -> dict[str, Any]:
     html = page.render(run, samples, scores)
     picture = io.BytesIO()
     if samples:
-        sheet.draw(gallery.interleave_kinds(samples, _SHEET_ROWS)).save(picture, "PNG", optimize=True)
+        sheet.draw(gallery.interleave_faults(samples, _SHEET_ROWS)).save(picture, "PNG", optimize=True)
     retry(lambda: write_json(workdir / "scores.json", scores), f"{workdir / 'scores.json'}: cannot be written")
     retry(lambda: write_text(workdir / "report.html", html), f"{workdir / 'report.html'}: cannot be written")
     path = workdir / "report.png"

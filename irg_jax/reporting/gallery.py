@@ -4,7 +4,7 @@ import base64
 import html
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -25,9 +25,20 @@ MIN_SMOOTH_SIDE = 128
 
 def interleave_kinds(samples: Sequence[ScoredSample], limit: int) -> list[ScoredSample]:
     """The first `limit` samples, taking the kinds in turn and each kind in its own order: nothing is picked."""
+    return _interleave(samples, limit, lambda score: score.kind)
+
+
+def interleave_faults(samples: Sequence[ScoredSample], limit: int) -> list[ScoredSample]:
+    """Likewise by what is wrong with image 1 first, whatever is said about it."""
+    return _interleave(samples, limit, lambda score: next((fault.kind for fault in score.reading.faults or ()), ""))
+
+
+def _interleave(
+    samples: Sequence[ScoredSample], limit: int, kind_of: Callable[[SampleScore], str]
+) -> list[ScoredSample]:
     kinds: dict[str, list[ScoredSample]] = {}
     for sample, score in samples:
-        kinds.setdefault(score.kind if score else "", []).append((sample, score))
+        kinds.setdefault(kind_of(score) if score else "", []).append((sample, score))
     rounds = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
     return [pair for pair in rounds if pair is not None][:limit]
 

@@ -30,6 +30,16 @@ def test_the_kinds_take_turns():
     assert [name for name, _ in gallery.interleave_kinds(samples, 3)] == ["a1", "b1", "a2"]
 
 
+def test_what_is_wrong_takes_turns_too_and_never_what_is_said_of_it():
+    missing, blurred = Fault("missing", PlacedObject("red", "circle", "northwest")), Fault("blurred")
+    found = {"a": (), "b": (missing,), "c": (missing, blurred), "d": None, "e": (blurred,)}
+    samples = [
+        (name, SampleScore("", (None, None), Reading(False, faults, None), None, True, {}))
+        for name, faults in found.items()
+    ]
+    assert [name for name, _ in gallery.interleave_faults(samples, 4)] == ["a", "b", "e", "d"]
+
+
 def test_a_card_shows_both_images_and_both_thinkings_with_at_most_512_pixels_per_side():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 600, 1200, 3), np.uint8)
     pixels[1, 300:] = 0
