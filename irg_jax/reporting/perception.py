@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from irg_jax.reporting.shares import share
-from irg_jax.worlds.shapes.faults import FAULT_KINDS, Fault
+from irg_jax.worlds.shapes.faults import FAULT_KINDS, Fault, compare
 from irg_jax.worlds.shapes.objects import PlacedObject
 from irg_jax.worlds.shapes.picture import STYLES, Content
 from irg_jax.worlds.shapes.reader import SeenPicture
-from irg_jax.worlds.shapes.score import compare_with_plan
 from irg_jax.worlds.shapes.thinking import parse_reflection, said
 
 # Kinds of faults of what nobody planned.
@@ -58,7 +57,7 @@ def judge(picture: SeenPicture, planned: Content | None, thinking2: str) -> Read
     shown = picture.content(planned.style if planned else STYLES[0])
     return Reading(
         reflection is not None and reflection.seen == said(shown),
-        None if planned is None else compare_with_plan(picture, planned),
+        None if planned is None else compare(planned, shown),
         None if reflection is None else reflection.faults,
     )
 

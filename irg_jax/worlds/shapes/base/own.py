@@ -12,12 +12,12 @@ import numpy as np
 from irg_jax.worlds.shapes.base.painting import Edit, write_steps
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
 from irg_jax.worlds.shapes.base.understanding import turns_of_comparing, turns_of_seeing
+from irg_jax.worlds.shapes.faults import compare
 from irg_jax.worlds.shapes.picture import Content
 from irg_jax.worlds.shapes.reader import read_picture
 from irg_jax.worlds.shapes.repaint import repaint_seen
 from irg_jax.worlds.shapes.scene import Scene
 from irg_jax.worlds.shapes.scene_pictures import weak_picture
-from irg_jax.worlds.shapes.score import compare_with_plan
 from irg_jax.worlds.shapes.thinking import write_plan, write_seen
 
 _SEEING = 4  # one sample in so many says only what is seen
@@ -64,7 +64,7 @@ def own_samples(task: Task, picture: np.ndarray, plans: Plans, number: int) -> O
     """
     read, scene = read_picture(picture), task.scene
     seen = read.content(scene.style)
-    steps = write_steps(compare_with_plan(read, scene.plan))
+    steps = write_steps(compare(scene.plan, seen))
     # Tasks alternate in fours.
     sees = number // 4 % _SEEING == 0
     turns = turns_of_seeing(seen, plans.places) if sees else turns_of_comparing(scene, seen, plans.places)
