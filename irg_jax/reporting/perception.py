@@ -28,7 +28,7 @@ class Reading:
     Attributes:
       seen: whether it says exactly what the picture shows, and how that is executed.
       faults: of the picture against its plan; None where there is no plan to compare with.
-      named: what it says is wrong; None where it neither names a fault nor says that there is none.
+      named: what it says is wrong, as ``Fault.named``; None where it neither names a fault nor says that there is none.
     """
 
     seen: bool
@@ -38,11 +38,11 @@ class Reading:
     @property
     def exact(self) -> bool:
         """Whether it names exactly the faults, or says that there are none where there are none."""
-        return self.faults is not None and self.named == frozenset(self.faults)
+        return self.faults is not None and self.named == frozenset(fault.named for fault in self.faults)
 
     def names(self, kind: str) -> bool:
         """Whether it names every fault of a kind that the picture has."""
-        return {fault for fault in self.faults or () if fault.kind == kind} <= (self.named or frozenset())
+        return {fault.named for fault in self.faults or () if fault.kind == kind} <= (self.named or frozenset())
 
 
 def judge(picture: SeenPicture, planned: Content | None, thinking2: str) -> Reading:

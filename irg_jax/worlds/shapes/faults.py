@@ -16,6 +16,7 @@ FAULT_KINDS = (
 # Percentage of weak pictures in which so many faults are planted.
 FAULTS_PERCENT = (25, 35, 25, 15)
 _EXCLUSIVE = {"blurred", "ragged"}  # both are of the edges
+_NAMED = {"too few": "missing", "too many": "extra"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,23 @@ class Fault:
         """Whether it is of the execution of the picture, and not of what the picture shows."""
         return self.kind in FLAWS
 
+    @property
+    def named(self) -> "Fault":
+        """The fault as a sentence names it: one too many of its kind is called extra, and one too few missing.
+
+        Which object is meant, and what to do about it, are the same then.
+        """
+        return dataclasses.replace(self, kind=_NAMED.get(self.kind, self.kind))
+
     def sides(self) -> tuple[PlacedObject | None, PlacedObject | None]:
         """The planned and the seen object of a fault of an object."""
         assert not isinstance(self.planned, str) and not isinstance(self.seen, str), self.kind
         return self.planned, self.seen
+
+    def words(self) -> tuple[str, str]:
+        """The planned and the seen word of a fault of the word, each empty for none."""
+        assert not isinstance(self.planned, PlacedObject) and not isinstance(self.seen, PlacedObject), self.kind
+        return self.planned or "", self.seen or ""
 
 
 def compare(planned: Content, seen: Content) -> tuple[Fault, ...]:

@@ -1,17 +1,16 @@
 """Words in pictures: the capitals A to Z on a grid of 5 x 7 squares, and where a word is written.
 
 The letters are drawn to differ in several squares from each other, so that they are told apart when faded and noisy.
+Each has a cell of 8 x 8 squares at the lower edge, so that on the smallest canvas it is in one patch of an image encoder.
 """
 
 import functools
 
 import numpy as np
 
-from irg_jax.worlds.shapes.objects import centres
-
 MOST_LETTERS = 4
 WIDTH, HEIGHT = 5, 7
-STEP = WIDTH + 1  # from letter to letter
+CELL = 8
 
 _DRAWN = """
 .###.  ####.  .####  ###..  #####  #####  .####  #...#  .###.  ..###  #...#  #....  #...#
@@ -53,9 +52,10 @@ def square_side(size: int) -> int:
 
 
 def corner(letters: int, size: int) -> tuple[int, int]:
-    """The top left pixel (x, y) of a word of so many letters, in the middle of the southern row of places."""
-    side, middle = square_side(size), centres(size)["southwest"][1]
-    return (size - (STEP * letters - 1) * side) // 2, middle - HEIGHT * side // 2
+    """The top left pixel (x, y) of a word of so many letters, in the middle of the lower edge as far as cells allow."""
+    side = square_side(size)
+    first = (MOST_LETTERS - letters) // 2
+    return (size - MOST_LETTERS * CELL * side) // 2 + (first * CELL + 1) * side, size - CELL * side
 
 
 def ink(word: str, size: int) -> np.ndarray:
@@ -64,7 +64,7 @@ def ink(word: str, size: int) -> np.ndarray:
     left, top = corner(len(word), size)
     for number, letter in enumerate(word):
         glyph = scaled(letter, size)
-        start = left + number * STEP * square_side(size)
+        start = left + number * CELL * square_side(size)
         canvas[top : top + glyph.shape[0], start : start + glyph.shape[1]] = glyph
     return canvas
 

@@ -3,9 +3,13 @@
 Thinking 2 gives the evidence before the verdict: first what is seen, place by place, before any planned word; then each
 planned object with the seen and the planned word of every attribute side by side; then the places that nobody planned;
 and only then, in a sentence each, what is wrong.
+
+The word of a picture is spelled, "C A T": so each of its letters is a token of its own, which is written, painted and
+compared alone, and no piece of a tokenizer hides which letters it has.
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -48,19 +52,18 @@ _STYLES = "|".join(STYLES)
 _COLOUR, _SHAPE, _PLACE = (f"({'|'.join(words)})" for words in (COLOURS, SHAPES, PLACES))
 _OBJECT = re.compile(rf"\ban? {_COLOUR} {_SHAPE} {_PLACE}\b", re.IGNORECASE)
 _PLAN = re.compile(r"\s*<think>\s*I plan (\w+) objects?: ([^;]*?)(?:; ([^;]*?))?\.\s*</think>\s*", re.DOTALL)
-_EXTRAS = re.compile(rf"(?:the word ([A-Z]+)(?:, |$))?({_STYLES})?")
+_WORD = "([A-Z](?: [A-Z])*)"
+_EXTRAS = re.compile(rf"(?:the word {_WORD}(?:, |$))?({_STYLES})?")
 _PARTS = re.compile(
     r"\s*<think>(.*?)" + "".join(rf"\n{re.escape(heading)}\n(.*?)" for heading in HEADINGS) + r"</think>\s*", re.DOTALL
 )
-_SEEN = re.compile(r"Seen: (.*?); (?:the word (\w+), )?(\w+), (\w+), (\w+), (\w+)\.")
+_SEEN = re.compile(rf"Seen: (.*?); (?:the word {_WORD}, )?(\w+), (\w+), (\w+), (\w+)\.")
 _SEEN_PLACE = re.compile(rf"{_PLACE} (?:nothing|{_COLOUR} {_SHAPE})")
 # Every sentence about content, and which words of it are of the planned and of the seen object, in the order colour,
 # shape, place: a number is a group of the pattern.
 _SENTENCES: dict[str, tuple[str, tuple[int, int, int] | None, tuple[int, int, int] | None]] = {
     "missing": (rf"The {_COLOUR} {_SHAPE} {_PLACE} is missing\.", (1, 2, 3), None),
     "extra": (rf"The {_COLOUR} {_SHAPE} {_PLACE} is extra\.", None, (1, 2, 3)),
-    "too few": (rf"One {_COLOUR} {_SHAPE} {_PLACE} is lacking\.", (1, 2, 3), None),
-    "too many": (rf"One {_COLOUR} {_SHAPE} {_PLACE} is too many\.", None, (1, 2, 3)),
     "miscoloured": (rf"The {_SHAPE} {_PLACE} is {_COLOUR} instead of {_COLOUR}\.", (4, 1, 2), (3, 1, 2)),
     "misshapen": (rf"The {_COLOUR} {_SHAPE} {_PLACE} should be an? {_SHAPE}\.", (1, 4, 3), (1, 2, 3)),
     "replaced": (rf"The {_COLOUR} {_SHAPE} {_PLACE} should be an? {_COLOUR} {_SHAPE}\.", (4, 5, 3), (1, 2, 3)),
@@ -68,9 +71,9 @@ _SENTENCES: dict[str, tuple[str, tuple[int, int, int] | None, tuple[int, int, in
 }
 # Likewise for the word and the style.
 _OTHER_SENTENCES: tuple[tuple[re.Pattern, str, tuple[int | None, int | None]], ...] = (
-    (re.compile(r"The word is ([A-Z]+) instead of ([A-Z]+)\."), "wrong word", (2, 1)),
-    (re.compile(r"The word ([A-Z]+) is missing\."), "wrong word", (1, None)),
-    (re.compile(r"The word ([A-Z]+) is extra\."), "wrong word", (None, 1)),
+    (re.compile(rf"The word is {_WORD} instead of {_WORD}\."), "wrong word", (2, 1)),
+    (re.compile(rf"The word {_WORD} is missing\."), "wrong word", (1, None)),
+    (re.compile(rf"The word {_WORD} is extra\."), "wrong word", (None, 1)),
     (re.compile(rf"The objects are ({_STYLES}) instead of ({_STYLES})\."), "wrong style", (2, 1)),
 )
 _FAULTS = {kind: re.compile(pattern) for kind, (pattern, _, _) in _SENTENCES.items()}
@@ -83,7 +86,8 @@ class Reflection:
     Attributes:
       seen: what it says it sees; None where it does not say so in the form of ``write_reflection``. Where it sees no
         outlines, it says nothing of the style, which is the first one then.
-      faults: what it says is wrong; None if it neither names a fault nor says that nothing is wrong.
+      faults: what it says is wrong, each as ``Fault.named`` is; None if it neither names a fault nor says that nothing
+        is wrong.
     """
 
     seen: Content | None
@@ -110,7 +114,7 @@ def parse_plan(text: str) -> Content | None:
     if not plan or not objects or len(objects) >= len(NUMBERS) or plan[1] != NUMBERS[len(objects)]:
         return None
     extras = _EXTRAS.fullmatch(plan[3] or "")
-    return Content(tuple(objects), (), extras[1] or "", extras[2] or STYLES[0]) if extras else None
+    return Content(tuple(objects), (), _unspelled(extras[1]), extras[2] or STYLES[0]) if extras else None
 
 
 def write_reflection(scene: Scene, seen: Content, places: Sequence[str]) -> str:
@@ -140,7 +144,7 @@ def write_seen(seen: Content, places: Sequence[str]) -> str:
     words = [next((word for flaw, word in bad.items() if flaw in seen.flaws), good[0]) for good, bad in _ASPECTS]
     words[0] = _style(seen)
     if seen.word:
-        words.insert(0, f"the word {seen.word}")
+        words.insert(0, f"the word {_spelled(seen.word)}")
     return f"Seen: {listed}; {', '.join(words)}."
 
 
@@ -152,7 +156,7 @@ def write_verdict(planned: Content, seen: Content, places: Sequence[str]) -> str
 def write_evidence(planned: Content, seen: Content, places: Sequence[str]) -> str:
     """What is seen against what is planned, object by object and word by word, then the places without a plan.
 
-    Of word and style only where a word, or another style than the usual one, is planned.
+    Of word and style only where a word, or another style than the usual one, is planned; of a word letter by letter.
     """
     at = {thing.place: thing for thing in seen.things}
     checks = []
@@ -162,8 +166,9 @@ def write_evidence(planned: Content, seen: Content, places: Sequence[str]) -> st
         verdicts = ", ".join(f"{a} for {b} {_verdict(a == b)}" for a, b in words)
         checks.append(f"{thing.colour} {thing.shape} {thing.place}, {verdicts}")
     if planned.word:
-        word = seen.word or "nothing"
-        checks.append(f"the word {planned.word}, {word} for {planned.word} {_verdict(word == planned.word)}")
+        letters = itertools.zip_longest(seen.word, planned.word, fillvalue="nothing")
+        verdicts = ", ".join(f"{a} for {b} {_verdict(a == b)}" for a, b in letters)
+        checks.append(f"the word {_spelled(planned.word)}, {verdicts}")
     if planned.style != STYLES[0]:
         style = _style(seen)
         checks.append(f"{planned.style}, {style} for {planned.style} {_verdict(style == planned.style)}")
@@ -204,7 +209,7 @@ def _parse_seen(opening: str) -> Content | None:
         if flaw is None and word not in good:
             return None
         flaws += [flaw] if flaw else []
-    return said(Content(things, tuple(flaws), found[2] or "", words[0]))
+    return said(Content(things, tuple(flaws), _unspelled(found[2]), words[0]))
 
 
 def _parse_faults(opening: str) -> frozenset[Fault] | None:
@@ -215,7 +220,8 @@ def _parse_faults(opening: str) -> frozenset[Fault] | None:
             faults.add(Fault(kind, *sides))
     for pattern, kind, groups in _OTHER_SENTENCES:
         for found in pattern.finditer(opening):
-            faults.add(Fault(kind, *(found[i] if i else None for i in groups)))
+            sides = [found[i] if i else None for i in groups]
+            faults.add(Fault(kind, *(_unspelled(side) if side and kind == "wrong word" else side for side in sides)))
     faults |= {Fault(flaw) for flaw, sentence in _FLAW_SENTENCES.items() if sentence in opening}
     return frozenset(faults) if faults or NO_FAULT in opening else None
 
@@ -235,9 +241,17 @@ def _listed(text: str) -> list[PlacedObject] | None:
 
 def _listing(scene: Scene) -> str:
     """The objects of a plan, then its word and its style where it has any other than usual."""
-    extras = [f"the word {scene.word}"] if scene.word else []
+    extras = [f"the word {_spelled(scene.word)}"] if scene.word else []
     extras += [scene.style] if scene.style != STYLES[0] else []
     return "; ".join([", ".join(map(in_words, scene.objects)), *([", ".join(extras)] if extras else [])])
+
+
+def _spelled(word: str) -> str:
+    return " ".join(word)
+
+
+def _unspelled(letters: str | None) -> str:
+    return (letters or "").replace(" ", "")
 
 
 def _called(thing: PlacedObject | None) -> str:
@@ -260,19 +274,16 @@ def write_fault(fault: Fault) -> str:
     if fault.kind == "wrong style":
         return f"The objects are {fault.seen} instead of {fault.planned}."
     if fault.kind == "wrong word":
-        if fault.planned and fault.seen:
-            return f"The word is {fault.seen} instead of {fault.planned}."
-        return f"The word {fault.planned} is missing." if fault.planned else f"The word {fault.seen} is extra."
+        planned_word, seen_word = map(_spelled, fault.words())
+        if planned_word and seen_word:
+            return f"The word is {seen_word} instead of {planned_word}."
+        return f"The word {planned_word} is missing." if planned_word else f"The word {seen_word} is extra."
     planned, seen = fault.sides()
     if planned is None:
         assert seen is not None
-        if fault.kind == "extra":
-            return f"The {_called(seen)} {seen.place} is extra."
-        return f"One {_called(seen)} {seen.place} is too many."
+        return f"The {_called(seen)} {seen.place} is extra."
     if seen is None:
-        if fault.kind == "missing":
-            return f"The {_called(planned)} {planned.place} is missing."
-        return f"One {_called(planned)} {planned.place} is lacking."
+        return f"The {_called(planned)} {planned.place} is missing."
     if fault.kind == "miscoloured":
         return f"The {seen.shape} {seen.place} is {seen.colour} instead of {planned.colour}."
     if fault.kind == "misshapen":
@@ -289,7 +300,8 @@ def write_remedy(fault: Fault) -> str:
     if fault.kind == "wrong style":
         return f"Make the objects {fault.planned}."
     if fault.kind == "wrong word":
-        return f"Write the word {fault.planned}." if fault.planned else f"Remove the word {fault.seen}."
+        planned_word, seen_word = map(_spelled, fault.words())
+        return f"Write the word {planned_word}." if planned_word else f"Remove the word {seen_word}."
     planned, seen = fault.sides()
     if planned is None:
         assert seen is not None

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from irg_jax.worlds.shapes.lettering import HEIGHT, LETTERS, MOST_LETTERS, STEP, corner, scaled, square_side
+from irg_jax.worlds.shapes.lettering import CELL, HEIGHT, LETTERS, MOST_LETTERS, corner, scaled, square_side
 from irg_jax.worlds.shapes.objects import OUTLINE
 
 MIN_MATCH = 0.7  # cosine similarity to the best word; words of the world have more than 0.99
@@ -56,7 +56,7 @@ def _nearest_word(ink: np.ndarray, size: int) -> tuple[str, float]:
     for length in range(1, MOST_LETTERS + 1):
         left, top = corner(length, size)
         for right, down in itertools.product((-side, 0, side), repeat=2):
-            columns = [left + right + number * STEP * side for number in range(length)]
+            columns = [left + right + number * CELL * side for number in range(length)]
             overlaps = np.einsum("nij,aij->na", windows[top + down, columns], letters)
             for strength in _STRENGTHS:
                 distances = strength**2 * norms - 2 * strength * overlaps

@@ -26,11 +26,18 @@ def test_letters_fill_their_grid_and_differ_in_three_squares_at_least():
 
 
 @pytest.mark.parametrize("size", [32, 48, 64])
-def test_a_word_is_in_the_middle_of_its_row(size):
+def test_a_word_is_in_the_middle_of_the_lower_edge(size):
     covered = ink("MOON", size)
     rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
-    assert columns[0] + columns[-1] + 1 == pytest.approx(size, abs=1)
+    assert columns[0] + columns[-1] + 1 == pytest.approx(size, abs=2 * size // 32)
     assert size // 2 < rows[0] < rows[-1] < size - 1
+
+
+@pytest.mark.parametrize("word", ["I", "OX", "CAT", "MOON"])
+def test_every_letter_is_in_a_patch_of_its_own(word):
+    patches = ink(word, 32).reshape(4, 8, 4, 8).any((1, 3))
+    first = (4 - len(word)) // 2
+    assert not patches[:3].any() and np.flatnonzero(patches[3]).tolist() == list(range(first, first + len(word)))
 
 
 @pytest.mark.parametrize("size", [32, 64])

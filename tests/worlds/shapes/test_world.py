@@ -44,9 +44,9 @@ def scenes(split, count, seed=0):
 @pytest.mark.parametrize(
     ("seed", "split", "start", "expected"),
     [
-        (0, "train", 0, "1797c56b5be2369c"),
-        (7, "held_out", 0, "531a0e6e59114204"),
-        (2**40, "train", 10**9, "d5bf1f8dcd1fc508"),
+        (0, "train", 0, "bafe14378e1c5ad3"),
+        (7, "held_out", 0, "46a5fdf9323f4d33"),
+        (2**40, "train", 10**9, "e2154ef749faa23a"),
     ],
 )
 def test_records_have_their_recorded_digest(seed, split, start, expected):
@@ -85,7 +85,7 @@ def test_texts_and_pictures_of_a_record_agree(size, count):
         assert parse_plan(record.thinking1) == scene.plan
         reflection = parse_reflection(record.thinking2)
         assert reflection.seen == said(first.content(scene.style))
-        assert reflection.faults == frozenset(compare_with_plan(first, scene.plan))
+        assert reflection.faults == {fault.named for fault in compare_with_plan(first, scene.plan)}
         assert compare_with_plan(second, scene.plan) == ()
         assert kept(first, second, scene.objects) > 0.95
 

@@ -28,7 +28,7 @@ from irg_jax.worlds.shapes.base.understanding import samples
 from irg_jax.worlds.shapes.render import render
 
 ABOUT = "about.json"
-_VERSION = 5
+_VERSION = 6
 _LABELLED = {"train": 120_000, "held_out": 1_000}  # pictures of the image encoder alone
 _ROWS = 2000  # of a file, and made by a process at a time
 _GROUP = 50  # rows of a row group: whoever reads one row reads its whole group

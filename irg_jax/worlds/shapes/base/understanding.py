@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from irg_jax.worlds.shapes.base.plans import Plans, generator, weaker_picture
+from irg_jax.worlds.shapes.manners import write_prompt
 from irg_jax.worlds.shapes.objects import COLOURS, NUMBERS, SHAPES, PlacedObject, in_words, with_article
 from irg_jax.worlds.shapes.picture import Content, Picture
 from irg_jax.worlds.shapes.scene import Scene
@@ -73,13 +74,20 @@ def plan_of_picture(rng: np.random.Generator, plans: Plans) -> Sample:
     return Sample((f"{MARK}\nHow is this picture planned?", plan), picture)
 
 
+def plan_of_prompt(rng: np.random.Generator, plans: Plans) -> Sample:
+    """A prompt, then a plan for it."""
+    scene = plans.draw(rng)
+    return Sample((write_prompt(scene, rng), write_plan(scene)), None)
+
+
 # Each kind of sample with its share in twentieths.
 _KINDS: tuple[tuple[Callable[[np.random.Generator, Plans], Sample], int], ...] = (
-    (see, 5),
+    (see, 4),
     (answer, 2),
     (compare_texts, 3),
-    (compare_with_picture, 9),
+    (compare_with_picture, 8),
     (plan_of_picture, 1),
+    (plan_of_prompt, 2),
 )
 
 

@@ -33,8 +33,12 @@ class ShapesConfig(tfds.core.BuilderConfig):
 class Shapes(tfds.core.GeneratorBasedBuilder):
     """Two-turn trajectories of coloured shapes in the order of their index; images stay PNG bytes."""
 
-    VERSION = tfds.core.Version("3.1.0")
-    RELEASE_NOTES = {"3.0.0": "Free attributes, several faults, evidence first.", "3.1.0": "Wrong words and styles."}
+    VERSION = tfds.core.Version("3.2.0")
+    RELEASE_NOTES = {
+        "3.0.0": "Free attributes, several faults, evidence first.",
+        "3.1.0": "Wrong words and styles.",
+        "3.2.0": "Words spelled letter by letter.",
+    }
 
     def __init__(self, *, config: ShapesConfig | None = None, **kwargs: Any):
         super().__init__(config=config or ShapesConfig(), **kwargs)

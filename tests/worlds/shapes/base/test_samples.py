@@ -107,10 +107,15 @@ def verdict(planned, seen):
     return f"{write_evidence(planned, seen, PLACES)} {write_faults(compare(planned, seen))}"
 
 
-# The five kinds alternate in steps of twenty; each text is compared with what the exact reader sees.
+# The six kinds alternate in steps of twenty; each text is compared with what the exact reader sees.
 def test_what_samples_say_is_true_of_their_pictures():
-    kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan"), 0)
+    kinds = dict.fromkeys(("see", "answer", "texts", "picture", "plan", "prompt"), 0)
     for (first, *turns), picture in samples(2, PLANS, range(120)):
+        if picture is None and "\n" not in first:
+            planned = {thing.shape for thing in parse_plan(*turns).things}
+            assert planned == {shape for shape in SHAPES if shape in first}, "GenEval's prompts say every shape"
+            kinds["prompt"] += 1
+            continue
         if picture is None:
             text, words = first.split("\n")
             said = parse_reflection(
