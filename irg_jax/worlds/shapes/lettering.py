@@ -1,7 +1,7 @@
 """Words in pictures: the capitals A to Z on a grid of 5 x 7 squares, and where a word is written.
 
 The letters are drawn to differ in several squares from each other, so that they are told apart when faded and noisy.
-Each has a cell of 8 x 8 squares at the lower edge, so that on the smallest canvas it is in one patch of an image encoder.
+Each has a cell of 8 x 8 squares at the lower edge, so that on the smallest canvas it is in one patch of the encoders.
 """
 
 import functools

@@ -129,7 +129,7 @@ def write_reflection(scene: Scene, seen: Content, places: Sequence[str]) -> str:
     listed = _listing(scene)
     steps = " ".join(f"{i}. {remedy}" for i, remedy in enumerate(map(write_remedy, faults), 1)) or "1. Keep it."
     parts = (
-        f"<think> {write_seen(seen, places)} {write_verdict(scene.plan, seen, places)}",
+        f"<think> {write_seen(seen, places)} {write_evidence(scene.plan, seen, places)} {write_faults(faults)}",
         EXPLANATION,
         steps,
         f"{listed[0].upper()}{listed[1:]}. </think>",
@@ -220,8 +220,7 @@ def _parse_faults(opening: str) -> frozenset[Fault] | None:
             faults.add(Fault(kind, *sides))
     for pattern, kind, groups in _OTHER_SENTENCES:
         for found in pattern.finditer(opening):
-            sides = [found[i] if i else None for i in groups]
-            faults.add(Fault(kind, *(_unspelled(side) if side and kind == "wrong word" else side for side in sides)))
+            faults.add(Fault(kind, *(found[i].replace(" ", "") if i else None for i in groups)))
     faults |= {Fault(flaw) for flaw, sentence in _FLAW_SENTENCES.items() if sentence in opening}
     return frozenset(faults) if faults or NO_FAULT in opening else None
 
