@@ -15,7 +15,6 @@ def learn_from(c: ConfigDict, folder: str) -> None:
     c.data.sources = ConfigDict(dict(own=dict(format="irgl", dir=folder, latents="", world=None)))
     c.data.mixture = tuple(("own", *rest) for _, *rest in c.data.mixture)
     c.sampling.max_prompt = 64  # of TIIF's long wordings
-    c.sampling.turn1.text_scale = 2.0  # own images are not drafts that are weak on purpose
 
 
 def reflect_on_others(c: ConfigDict, folder: str) -> None:
