@@ -15,8 +15,8 @@ def get_config() -> ConfigDict:
     c.optim.freeze = (("^vit", 0),)  # which has seen own pictures; these stages show it drawn ones alone
     c.optim.lr = 1.5e-3
     c.optim.final_lr = 1e-3  # where stage 2's schedule begins
-    # The base has learned without texts too, and no stage unlearns it. With less guidance more drafts show shapes between
-    # two, about which nothing can be said for sure.
+    # The base has learned without texts too, and no stage unlearns it. With less guidance more drafts show shapes
+    # between two, about which nothing can be said for sure.
     c.sampling.turn1.update(text_scale=2.0, interval=(0.0, 1.0))
     c.sampling.turn2.update(text_scale=2.0, image_scale=1.5, renorm="global", renorm_min=1.0)
     return c

@@ -3,7 +3,8 @@
 A second turn may be better than the first because it looks, or because it is a second try, or longer, or of the plan
 alone. So the second turn of each sample is repeated with another sample's thinking 2, with another sample's image 1,
 and with image 2 in the place of image 1, once and twice. Beside them stand a first turn with as many steps as two turns
-take, and the better one of two first turns, which the model itself chooses by what it says about them.
+take, the better one of two first turns, which the model itself chooses by what it says about them, and image 2 only
+where thinking 2 finds a fault.
 """
 
 import logging
@@ -129,12 +130,23 @@ def _better_of_two(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sam
     return {"better of two": chosen}
 
 
+def _only_where_wrong(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sample], seed: int) -> _Pictures:
+    """Image 1 is kept where thinking 2 says that nothing is wrong with it."""
+    pairs = zip(own, _images(own, 0), _images(own, 1), strict=True)
+    return {
+        "image 2 only where faults are named": [
+            new if _named(sample.turns[1].thinking) else old for sample, old, new in pairs
+        ]
+    }
+
+
 _CONTROLS: tuple[_Control, ...] = (
     _another_reflection,
     _another_picture,
     _more_turns,
     _twice_the_steps,
     _better_of_two,
+    _only_where_wrong,
 )
 
 

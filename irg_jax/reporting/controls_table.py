@@ -12,6 +12,7 @@ _MEANING = {
     "turn 4": "and once more",
     "one turn, twice the steps": "image 1 with as many steps as two turns take",
     "better of two": "of two first turns, the one in which the model itself finds fewer faults",
+    "image 2 only where faults are named": "image 1 is kept where thinking 2 says that nothing is wrong",
 }
 
 

@@ -5,16 +5,26 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from irg_jax.data import images
 from irg_jax.experiment import controls
 from irg_jax.experiment.config import EvaluateConfig
 from irg_jax.reporting.build import build_report
 from irg_jax.reporting.load import load_run
+from irg_jax.worlds.shapes.thinking import NO_FAULT
 from irg_jax.worlds.shapes.world import make_trajectory
 from tests.reporting.folders import write_sample
 
-NAMES = ["another reflection", "another picture", "turn 3", "turn 4", "one turn, twice the steps", "better of two"]
+NAMES = [
+    "another reflection",
+    "another picture",
+    "turn 3",
+    "turn 4",
+    "one turn, twice the steps",
+    "better of two",
+    "image 2 only where faults are named",
+]
 GOOD = [np.asarray(images.decode(make_trajectory(3, "held_out", i).image2, "")) for i in range(3)]
 BLANK = np.full((32, 32, 3), 238, np.uint8)
 
@@ -78,7 +88,7 @@ def test_every_control_has_a_picture_of_every_sample(measure, tmp_path):
     assert (values["step"], values["asked"]) == (40, 3)
     assert values["images"] == {name: ["00000", "00001", "00002"] for name in NAMES}
     run = load_run(tmp_path)
-    for name, good in zip(NAMES, (False, False, True, True, False, True), strict=True):
+    for name, good in zip(NAMES, (False, False, True, True, False, True, True), strict=True):
         for i, picture in enumerate(run.controls[name].values()):
             np.testing.assert_array_equal(np.asarray(picture), GOOD[i] if good else BLANK)
 
@@ -95,11 +105,26 @@ def test_another_sample_is_one_of_another_prompt(measure):
     assert all((picture == GOOD[i + 1]).all() for i, picture in zip(indices, pictures, strict=True))
 
 
+def test_image_1_is_kept_only_where_nothing_is_said_to_be_wrong(measure, tmp_path):
+    faulty = make_trajectory(3, "held_out", 0).thinking2
+    assert "wrong" in faulty and NO_FAULT not in faulty
+    right = faulty.replace(faulty[faulty.index(". ", faulty.index("Planned")) : faulty.index("\n")], f". {NO_FAULT}")
+    for index, thinking2 in enumerate((faulty, right, "<think> odd </think>")):
+        folder = tmp_path / f"samples/{index:05d}"
+        Image.fromarray(BLANK).save(folder / "turn1.png")
+        record = json.loads((folder / "trajectory.json").read_text())
+        record["turns"][1]["thinking"] = thinking2
+        (folder / "trajectory.json").write_text(json.dumps(record))
+    measure(Model())
+    kept = load_run(tmp_path).controls["image 2 only where faults are named"].values()
+    assert [bool((np.asarray(picture) == BLANK).all()) for picture in kept] == [False, True, False]
+
+
 def test_the_report_says_how_far_they_are_from_turn_2(measure, tmp_path):
     measure(Model())
     scores = build_report(tmp_path)
     assert list(scores["controls"]) == NAMES
-    for name, share in zip(NAMES, (0, 0, 1, 1, 0, 1), strict=True):
+    for name, share in zip(NAMES, (0, 0, 1, 1, 0, 1, 1), strict=True):
         found = scores["controls"][name]
         assert (found["overall"], found["count"], found["minus_turn2"]["value"]) == (share, 3, share - 1)
     assert scores["change"]["overall"] == {"value": 0, "low": 0, "high": 0}
