@@ -43,6 +43,6 @@ def test_one_command_makes_the_data_from_own_images_and_trains_on_them(environme
         assert record.image1 not in painted, "it is the base's own"
         assert record.thinking2.startswith("<think>") and record.image2
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores["samples"] == 2 and len(scores["controls"]) == 6
+    assert scores["samples"] == 2 and len(scores["controls"]) == 7
     assert (folder / "report.html").exists()
     assert run(environment).stderr.rstrip().endswith(f"finished; nothing is left to do in {folder}")
