@@ -133,11 +133,8 @@ def _better_of_two(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sam
 def _only_where_wrong(sampler: Sampler, own: Sequence[Sample], others: Sequence[Sample], seed: int) -> _Pictures:
     """Image 1 is kept where thinking 2 says that nothing is wrong with it."""
     pairs = zip(own, _images(own, 0), _images(own, 1), strict=True)
-    return {
-        "image 2 only where faults are named": [
-            new if _named(sample.turns[1].thinking) else old for sample, old, new in pairs
-        ]
-    }
+    chosen = [new if _named(sample.turns[1].thinking) else old for sample, old, new in pairs]
+    return {"image 2 only where faults are named": chosen}
 
 
 _CONTROLS: tuple[_Control, ...] = (

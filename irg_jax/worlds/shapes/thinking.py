@@ -220,7 +220,7 @@ def _parse_faults(opening: str) -> frozenset[Fault] | None:
             faults.add(Fault(kind, *sides))
     for pattern, kind, groups in _OTHER_SENTENCES:
         for found in pattern.finditer(opening):
-            faults.add(Fault(kind, *(found[i].replace(" ", "") if i else None for i in groups)))
+            faults.add(Fault(kind, *(_unspelled(found[i]) if i else None for i in groups)))
     faults |= {Fault(flaw) for flaw, sentence in _FLAW_SENTENCES.items() if sentence in opening}
     return frozenset(faults) if faults or NO_FAULT in opening else None
 

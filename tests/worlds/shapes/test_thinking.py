@@ -139,10 +139,11 @@ def test_word_and_style_are_weighed_like_objects():
     scene = dataclasses.replace(plan(CIRCLE), word="CAT", style="striped")
     text = write_reflection(scene, Content((CIRCLE,), (), "CUT", "outlined"), PLACES)
     assert "; the word C U T, outlined, sharp, vivid, even. Planned:" in text
-    assert "; the word C A T, C for C right, U for A wrong, T for T right; striped, outlined for striped wrong." in text
+    assert "; the word C A T, C for C right, U for A wrong, T for T right; striped," in text
+    assert "; striped, outlined for striped wrong. Elsewhere:" in text
     assert "The word is C U T instead of C A T. The objects are outlined instead of striped.\n" in text
     bare = write_reflection(scene, Content((CIRCLE,), ("no outlines",), "CAT", "striped"), PLACES)
-    assert "A for A right, T for T right; striped, bare for striped wrong." in bare
+    assert "C for C right, A for A right, T for T right; striped, bare for striped wrong." in bare
     assert parse_reflection(bare).faults == {Fault("no outlines")}
 
 
