@@ -51,8 +51,7 @@ def write_base(stage: SavedStage, target: Path) -> dict[str, Any]:
         write_text(file, "")  # Orbax writes its absolute path into it, and only looks whether it is there
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     record = {
-        # Where the run was says nothing elsewhere.
-        "command": re.sub(r"(--workdir[= ])\S+", r"\1RUN", str(run.get("command", ""))),
+        "command": _without_folders(str(run.get("command", ""))),
         "commit": run.get("commit"),
         "date": run.get("started"),
         "stage": stage.folder.name,
@@ -81,3 +80,9 @@ def _read_record(stage: SavedStage) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     raise UserError(f"{stage.folder}: has no run.json that says how it was trained; give a run of irg_jax.train")
+
+
+def _without_folders(command: str) -> str:
+    """The command that trained a run, without where the run and its config file were, which says nothing elsewhere."""
+    command = re.sub(r"(--workdir[= ])\S+", r"\1RUN", command)
+    return re.sub(r"(--config[= ])/\S*/", r"\1", command)

@@ -35,7 +35,7 @@ def run(tmp_path_factory):
             40, params=weights, ema=weights, opt={"count": np.int32(40)}, data={}, meta={"config": to_json(config)}
         )
     tokenizer.copy(tiny.BAGEL_TINY / "bagel", folder / "stage1" / "tokenizer")
-    command = f"python -m irg_jax.train --config mine --workdir={folder} --config.seed=1"
+    command = f"python -m irg_jax.train --config {folder}/mine.py --workdir={folder} --config.seed=1"
     (folder / "run.json").write_text(json.dumps(RUN | {"command": command}))
     return folder
 
@@ -56,7 +56,7 @@ def test_the_weights_are_those_of_the_run_in_bfloat16(run, base):
 def test_the_record_says_which_run_trained_them(run, base):
     record = json.loads((base / "base.json").read_text())
     weights = sum(x.size for x in jax.tree.leaves(tiny.weights()))
-    assert record["command"] == "python -m irg_jax.train --config mine --workdir=RUN --config.seed=1"
+    assert record["command"] == "python -m irg_jax.train --config mine.py --workdir=RUN --config.seed=1"
     assert (record["commit"], record["date"]) == tuple(RUN.values())
     assert (record["stage"], record["step"], record["weights"]) == ("stage1", 40, weights)
     assert record["digest"] == digest(tiny.weights()) == digest(model_weights(open_stage(base)))
